@@ -1,0 +1,172 @@
+# The whole build of hamgr. `make help` lists the targets; CONTRIBUTING.md explains them.
+#
+#   MODE=debug|release|asan|cov   kind of build, under build/$(MODE)
+#   V=1                           show the commands
+#   CI=1                          warnings are errors
+#   CC CFLAGS CPPFLAGS LDFLAGS LDLIBS PREFIX DESTDIR are the user's and come last
+
+MODES := debug release asan cov
+MODE  ?= debug
+SEEDS ?= 2000
+SEED  ?=
+PREFIX ?= /usr/local
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+AR ?= ar
+
+ifeq ($(filter $(MODE),$(MODES)),)
+$(error MODE=$(MODE) is unknown; use one of: $(MODES))
+endif
+
+Q   := $(if $(filter 1,$(V)),,@)
+SAY := $(if $(filter 1,$(V)),@:,@printf '  %-5s %s\n')
+
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wformat=2 -Wundef -Wvla \
+        -Wstrict-prototypes -Wmissing-prototypes -Wswitch-enum $(if $(filter 1,$(CI)),-Werror)
+
+CFLAGS.debug   := -Og -g
+CFLAGS.release := -O2 -g -fstack-protector-strong
+CFLAGS.asan    := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
+                  -fno-sanitize-recover=all
+CFLAGS.cov     := -O0 -g --coverage
+LDFLAGS.asan   := -fsanitize=address,undefined
+LDFLAGS.cov    := --coverage
+
+COMPILE = $(CC) -std=c17 -D_GNU_SOURCE -Ihamgr -I. $(WARN) $(CFLAGS.$(1)) $(CPPFLAGS) $(CFLAGS)
+LINK    = $(CC) $(LDFLAGS.$(1)) $(CFLAGS) $(LDFLAGS) -o $@
+CMOCKA  = $(shell pkg-config --libs cmocka 2>/dev/null || echo -lcmocka)
+
+# --- what there is -------------------------------------------------------------------------------
+LIB_SRC   := $(sort $(wildcard $(addsuffix /*.c,hamgr/base hamgr/view hamgr/core hamgr/adapter)))
+PURE_SRC  := $(sort $(wildcard hamgr/core/*.c hamgr/view/*.c))
+UNIT_SRC  := $(sort $(wildcard tests/unit/test_*.c))
+SIM_SRC   := $(sort $(wildcard tests/sim/*.c))
+RULES_SRC := $(wildcard tests/tools/rules.c)
+C_FILES   := $(sort $(shell find hamgr tests -name '*.[ch]' 2>/dev/null))
+
+# --- how each mode makes it: objects, library, test programs ---------------------------------------
+define mode_rules
+LIB_OBJ.$(1) := $(LIB_SRC:%.c=build/$(1)/obj/%.o)
+SIM_OBJ.$(1) := $(SIM_SRC:%.c=build/$(1)/obj/%.o)
+UNIT.$(1)    := $(UNIT_SRC:tests/unit/%.c=build/$(1)/unit/%)
+
+build/$(1)/obj/%.o: %.c build/$(1)/flags
+	@mkdir -p $$(@D)
+	$(SAY) CC $$@
+	$(Q)$(call COMPILE,$(1)) -MMD -MP -c -o $$@ $$<
+
+build/$(1)/libhamgr.a: $$(LIB_OBJ.$(1)) build/$(1)/sources
+	$(SAY) AR $$@
+	$(Q)rm -f $$@ && $(AR) rcs $$@ $$(LIB_OBJ.$(1))
+
+build/$(1)/unit/%: build/$(1)/obj/tests/unit/%.o build/$(1)/libhamgr.a
+	@mkdir -p $$(@D)
+	$(SAY) LINK $$@
+	$(Q)$(call LINK,$(1)) $$^ $$(CMOCKA) $(LDLIBS)
+
+build/$(1)/sim: $$(SIM_OBJ.$(1)) build/$(1)/libhamgr.a build/$(1)/sources
+	$(SAY) LINK $$@
+	$(Q)$(call LINK,$(1)) $$(filter %.o %.a,$$^) $$(CMOCKA) $(LDLIBS)
+
+build/$(1)/rules: build/$(1)/obj/tests/tools/rules.o build/$(1)/libhamgr.a
+	$(SAY) LINK $$@
+	$(Q)$(call LINK,$(1)) $$^ $(LDLIBS)
+
+# Changed flags compile everything anew; an added or deleted source makes a new library.
+build/$(1)/flags: FORCE
+	@command -v $(firstword $(CC)) >/dev/null || \
+	    { echo "make: the compiler '$(firstword $(CC))' is missing: run 'make deps' as root" >&2; exit 1; }
+	@mkdir -p $$(@D)
+	@echo '$(call COMPILE,$(1))' | cmp -s - $$@ || echo '$(call COMPILE,$(1))' >$$@
+build/$(1)/sources: FORCE
+	@mkdir -p $$(@D)
+	@echo '$(LIB_SRC) $(SIM_SRC)' | cmp -s - $$@ || echo '$(LIB_SRC) $(SIM_SRC)' >$$@
+endef
+$(foreach mode,$(MODES),$(eval $(call mode_rules,$(mode))))
+
+.DEFAULT_GOAL := all
+.SECONDARY:
+.DELETE_ON_ERROR:
+.PHONY: all deps help check check-unit check-sim check-sim-mutants check-model check-asan \
+        check-pure check-layers check-format check-style check-rules lint format coverage rules \
+        demo install clean ci FORCE
+
+# --- targets --------------------------------------------------------------------------------------
+all: build/$(MODE)/libhamgr.a $(UNIT.$(MODE)) $(if $(SIM_SRC),build/$(MODE)/sim) \
+     $(if $(RULES_SRC),build/$(MODE)/rules) ## library, unit tests, simulator
+
+deps: ## install what packages.txt names and Debian has not installed yet (root)
+	@tests/deps.sh
+
+help: ## this list
+	@sed -n 's/^\([a-z_.-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+	@sed -n 's/^     .*## /all\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+	@echo; sed -n 's/^#   /    /p' $(firstword $(MAKEFILE_LIST))
+
+check: ## everything below that needs no root; as root it first installs what is missing
+	@MAKE='$(MAKE)' tests/run-all.sh
+
+check-unit: $(UNIT.$(MODE)) ## unit tests
+	@rc=0; for t in $^; do $$t || rc=1; done; exit $$rc
+
+check-sim: build/release/sim ## the simulator: SEEDS=2000 drawn stories, or SEED=N once again
+	@$< $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+check-sim-mutants: build/release/sim ## broken guards that the simulator must find
+	@tests/sim/mutants/run.sh
+
+check-model: ## the Promela model of the register, by spin
+	@tests/model/run.sh
+
+check-asan: $(UNIT.asan) build/asan/sim ## unit tests and 150 stories with sanitizers
+	@rc=0; for t in $(UNIT.asan); do $$t || rc=1; done; build/asan/sim --seeds 150 || rc=1; exit $$rc
+
+check-pure: $(LIB_OBJ.release) ## core and view call nothing that could block, wait or fail
+	@tests/lint/pure.sh build/release/obj $(PURE_SRC)
+
+check-layers: ## nobody includes what is not below
+	@tests/lint/layers.sh
+
+check-format: ## clang-format would change nothing
+	@clang-format --dry-run -Werror $(C_FILES) && echo "format: $(words $(C_FILES)) files are as clang-format wants them"
+
+check-style: ## lengths of files and functions, blanks, tabs
+	@tests/lint/style.sh
+
+check-rules: build/$(MODE)/rules ## the printed decision table is the one that was reviewed
+	@build/$(MODE)/rules | diff -u tests/golden/rules.txt - && echo "rules: as in tests/golden/rules.txt"
+
+lint: check-pure check-layers check-format check-style ## all checks of form
+
+format: ## let clang-format change the C files
+	$(Q)clang-format -i $(C_FILES)
+
+coverage: $(UNIT.cov) build/cov/sim ## lines of hamgr/core that tests reach; below 95 % fails
+	@find build/cov -name '*.gcda' -delete
+	@for t in $(UNIT.cov); do $$t >/dev/null 2>&1 || { echo "coverage: $$t failed" >&2; exit 1; }; done
+	@build/cov/sim --seeds 300 >/dev/null
+	@gcovr --root . --object-directory build/cov --filter 'hamgr/core/' --fail-under-line 95
+
+rules: build/$(MODE)/rules ## print the decision table
+	@$<
+
+demo: build/release/sim ## a host is lost, told step by step; simulated, no server is touched
+	@echo "Simulated: real decision cores of all members, a made-up world around them."
+	@$< --story host-lost
+
+compile_commands.json: FORCE ## for editors and analysers
+	@{ printf '['; sep=''; for f in $(filter %.c,$(C_FILES)); do \
+	    printf '%s\n{ "directory": "%s", "file": "%s", "command": "%s -c %s" }' \
+	        "$$sep" '$(CURDIR)' "$$f" '$(call COMPILE,$(MODE))' "$$f"; sep=','; done; printf '\n]\n'; } >$@
+
+install: all ## nothing to install yet: the daemon comes next
+	@echo "hamgr has no installable program yet; PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) will be respected"
+
+ci: ## what the continuous integration runs
+	@bash .ci/run
+
+clean: ## remove everything that was built
+	$(Q)rm -rf build compile_commands.json
+
+-include $(shell find build -name '*.d' 2>/dev/null)
