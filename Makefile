@@ -33,8 +33,9 @@ CFLAGS.cov     := -O0 -g --coverage
 LDFLAGS.asan   := -fsanitize=address,undefined
 LDFLAGS.cov    := --coverage
 
-COMPILE = $(CC) -std=c17 -D_GNU_SOURCE -Ihamgr -I. $(WARN) $(CFLAGS.$(1)) $(CPPFLAGS) $(CFLAGS)
-LINK    = $(CC) $(LDFLAGS.$(1)) $(CFLAGS) $(LDFLAGS) -o $@
+FLAGS   = -std=c17 -D_GNU_SOURCE -Ihamgr -I. $(WARN) $(CFLAGS.$(1)) $(CPPFLAGS) $(CFLAGS)
+COMPILE = $(CC) $(FLAGS)
+LINK    = $(CC) $(LDFLAGS.$(1)) $(CFLAGS) $(LDFLAGS)
 CMOCKA  = $(shell pkg-config --libs cmocka 2>/dev/null || echo -lcmocka)
 
 # --- what there is -------------------------------------------------------------------------------
@@ -63,15 +64,15 @@ build/$(1)/libhamgr.a: $$(LIB_OBJ.$(1)) build/$(1)/sources
 build/$(1)/unit/%: build/$(1)/obj/tests/unit/%.o build/$(1)/libhamgr.a
 	@mkdir -p $$(@D)
 	$(SAY) LINK $$@
-	$(Q)$(call LINK,$(1)) $$^ $$(CMOCKA) $(LDLIBS)
+	$(Q)$(call LINK,$(1)) -o $$@ $$^ $$(CMOCKA) $(LDLIBS)
 
 build/$(1)/sim: $$(SIM_OBJ.$(1)) build/$(1)/libhamgr.a build/$(1)/sources
 	$(SAY) LINK $$@
-	$(Q)$(call LINK,$(1)) $$(filter %.o %.a,$$^) $$(CMOCKA) $(LDLIBS)
+	$(Q)$(call LINK,$(1)) -o $$@ $$(filter %.o %.a,$$^) $$(CMOCKA) $(LDLIBS)
 
 build/$(1)/rules: build/$(1)/obj/tests/tools/rules.o build/$(1)/libhamgr.a
 	$(SAY) LINK $$@
-	$(Q)$(call LINK,$(1)) $$^ $(LDLIBS)
+	$(Q)$(call LINK,$(1)) -o $$@ $$^ $(LDLIBS)
 
 # Changed flags compile everything anew; an added or deleted source makes a new library.
 build/$(1)/flags: FORCE
@@ -89,22 +90,22 @@ $(foreach mode,$(MODES),$(eval $(call mode_rules,$(mode))))
 .SECONDARY:
 .DELETE_ON_ERROR:
 .PHONY: all deps help check check-unit check-sim check-sim-mutants check-model check-asan \
-        check-pure check-layers check-format check-style check-rules lint format coverage rules \
+        check-pure check-layers check-format check-style check-clang check-rules lint format coverage rules \
         demo install clean ci FORCE
 
 # --- targets --------------------------------------------------------------------------------------
-all: build/$(MODE)/libhamgr.a $(UNIT.$(MODE)) $(if $(SIM_SRC),build/$(MODE)/sim) \
-     $(if $(RULES_SRC),build/$(MODE)/rules) ## library, unit tests, simulator
+ALL := build/$(MODE)/libhamgr.a $(UNIT.$(MODE)) $(if $(SIM_SRC),build/$(MODE)/sim) \
+       $(if $(RULES_SRC),build/$(MODE)/rules)
+all: $(ALL) ## the library and the test programs
 
 deps: ## install what packages.txt names and Debian has not installed yet (root)
 	@tests/deps.sh
 
 help: ## this list
-	@sed -n 's/^\([a-z_.-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
-	@sed -n 's/^     .*## /all\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+	@sed -n 's/^\([a-z_.-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
 	@echo; sed -n 's/^#   /    /p' $(firstword $(MAKEFILE_LIST))
 
-check: ## everything below that needs no root; as root it first installs what is missing
+check: ## every suite; as root it first installs what is missing
 	@MAKE='$(MAKE)' tests/run-all.sh
 
 check-unit: $(UNIT.$(MODE)) ## unit tests
@@ -134,10 +135,16 @@ check-format: ## clang-format would change nothing
 check-style: ## lengths of files and functions, blanks, tabs
 	@tests/lint/style.sh
 
+check-clang: ## clang has no warning either, and each header stands alone
+	@clang $(call FLAGS,debug) -Werror -fsyntax-only $(filter %.c,$(C_FILES))
+	@for h in $(filter %.h,$(C_FILES)); do \
+	    echo "#include \"$$h\"" | clang $(call FLAGS,debug) -Werror -fsyntax-only -x c - || exit 1; done
+	@echo "clang: $(words $(C_FILES)) files without a warning"
+
 check-rules: build/$(MODE)/rules ## the printed decision table is the one that was reviewed
 	@build/$(MODE)/rules | diff -u tests/golden/rules.txt - && echo "rules: as in tests/golden/rules.txt"
 
-lint: check-pure check-layers check-format check-style ## all checks of form
+lint: check-pure check-layers check-format check-style check-clang ## all checks of form
 
 format: ## let clang-format change the C files
 	$(Q)clang-format -i $(C_FILES)

@@ -1,0 +1,101 @@
+#!/bin/sh
+# Who may include whom. Data goes one way through hamgr, so includes do, too; a file sees its own
+# folder, what its row names, and headers that stand in no cycle.
+set -eu
+cd "$(dirname "$0")/../.."
+
+# folder   : may include these folders or files   : and headers of these libraries
+table='
+base       :                                               : libc
+view       : base                                          : pure
+core       : base view                                     : pure
+wire       : base view core                                : libc protobuf-c
+settings   : base                                          : libc libconfig
+redirect   : base settings wire                            : libc libevent
+witness    : base core wire net settings                   : libc
+net        : base wire                                     : libc libevent openssl
+probe      : base view                                     : libc libevent
+postgres   : base view core/effect.h adapter/service.h adapter/child.h : libc libpq
+redis      : base view core/effect.h adapter/service.h adapter/child.h : libc hiredis
+daemon     : base view core wire settings net probe postgres redis adapter fence : libc libevent libsystemd
+adapter    : base wire net view core/effect.h fence/verbs.h : libc libevent libcurl
+cli        : base view core wire settings                  : libc jansson
+fence      : base settings                                 : libc libnftables libsystemd
+'
+
+# What the angle brackets of a library look like; pure is the part of libc that only computes.
+library_of() {
+    case $1 in
+    stdbool.h | stddef.h | stdint.h | limits.h | string.h) echo "pure libc" ;;
+    event2/*) echo libevent ;;
+    openssl/*) echo openssl ;;
+    protobuf-c/*) echo protobuf-c ;;
+    systemd/*) echo libsystemd ;;
+    nftables/*) echo libnftables ;;
+    hiredis/*) echo hiredis ;;
+    curl/*) echo libcurl ;;
+    libpq-fe.h | libpq/*) echo libpq ;;
+    libconfig.h) echo libconfig ;;
+    jansson.h) echo jansson ;;
+    *) echo libc ;;
+    esac
+}
+
+# is_one_of WORD LIST...
+is_one_of() {
+    word=$1
+    shift
+    for candidate in "$@"; do
+        [ "$candidate" = "$word" ] && return 0
+    done
+    return 1
+}
+
+failed=0
+complain() {
+    echo "layers: $1" >&2
+    failed=1
+}
+
+edges=$(mktemp)
+trap 'rm -f "$edges"' EXIT
+count=0
+
+check_file() { # FILE FOLDER ALLOWED LIBRARIES
+    file=$1 folder=$2 allowed=$3 libraries=$4
+
+    for header in $(sed -n 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*"\([^"]*\)".*/\1/p' "$file"); do
+        case $header in
+        */*) target=$header ;;
+        *) target=$folder/$header ;;
+        esac
+        case $file in *.h) echo "${file#hamgr/} $target" >>"$edges" ;; esac
+        # shellcheck disable=SC2086 # a list of words on purpose
+        [ "${target%%/*}" = "$folder" ] || is_one_of "${target%%/*}" $allowed ||
+            is_one_of "$target" $allowed || complain "$file may not include \"$header\""
+    done
+    for header in $(sed -n 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*<\([^>]*\)>.*/\1/p' "$file"); do
+        found=no
+        for library in $(library_of "$header"); do
+            # shellcheck disable=SC2086
+            is_one_of "$library" $libraries && found=yes
+        done
+        [ $found = yes ] || complain "$file may not include <$header>"
+    done
+}
+
+for path in hamgr/*/; do
+    folder=$(basename "$path")
+    row=$(echo "$table" | sed -n "s/^$folder  *: *//p")
+    [ -n "$row" ] || { complain "hamgr/$folder has no row in tests/lint/layers.sh"; continue; }
+    allowed=${row%%:*}
+    libraries=${row#*:}
+    for file in $(find "$path" -name '*.[ch]' | sort); do
+        count=$((count + 1))
+        check_file "$file" "$folder" "$allowed" "$libraries"
+    done
+done
+
+cycle=$(tsort "$edges" 2>&1 >/dev/null) || complain "headers include each other: $cycle"
+[ "$failed" = 0 ] || exit 1
+echo "layers: $count files include only what is below them"
