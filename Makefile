@@ -130,7 +130,9 @@ check-layers: ## nobody includes what is not below
 	@tests/lint/layers.sh
 
 check-format: ## clang-format would change nothing
-	@clang-format --dry-run -Werror $(C_FILES) && echo "format: $(words $(C_FILES)) files are as clang-format wants them"
+	@rc=0; for f in $(C_FILES); do clang-format --dry-run -Werror $$f 2>/dev/null || \
+	    { echo "format: $$f is not as clang-format wants it: run 'make format'" >&2; rc=1; }; done; exit $$rc
+	@echo "format: $(words $(C_FILES)) files are as clang-format wants them"
 
 check-style: ## lengths of files and functions, blanks, tabs
 	@tests/lint/style.sh
@@ -158,9 +160,12 @@ coverage: $(UNIT.cov) build/cov/sim ## lines of hamgr/core that tests reach; bel
 rules: build/$(MODE)/rules ## print the decision table
 	@$<
 
-demo: build/release/sim ## a host is lost, told step by step; simulated, no server is touched
-	@echo "Simulated: real decision cores of all members, a made-up world around them."
-	@$< --story host-lost
+# Starts make anew, because the compiler may come only with what is installed first.
+demo: ## a host is lost, told step by step; simulated, no server is touched
+	@[ "$$(id -u)" != 0 ] || tests/deps.sh
+	@$(MAKE) --no-print-directory build/release/sim
+	@echo "Simulated: the decision cores of all members are real, the world around them is made up."
+	@build/release/sim --story host-lost
 
 compile_commands.json: FORCE ## for editors and analysers
 	@{ printf '['; sep=''; for f in $(filter %.c,$(C_FILES)); do \

@@ -58,7 +58,7 @@ count() {
 run_suite() { # NAME TARGET
     log=$logs/$1.log
     start=$(date +%s)
-    timeout "$limit_s" "$make" -j"$(nproc)" "$2" >"$log" 2>&1
+    timeout "$limit_s" "$make" --no-print-directory -j"$(nproc)" "$2" >"$log" 2>&1
     rc=$?
     [ $rc != 124 ] || echo "stopped: no end after $limit_s s" >>"$log"
     counts=$(count "$log" $rc)
@@ -68,7 +68,7 @@ run_suite() { # NAME TARGET
     failed_all=$((failed_all + failed))
     printf '%-10s %8d %8d %8d s\n' "$1" "$passed" "$failed" $(($(date +%s) - start))
     if [ "$failed" != 0 ]; then
-        tail -n 25 "$log" | sed 's/^/    | /'
+        grep -v -e '^\[ RUN ' -e '^\[       OK ' "$log" | tail -n 25 | sed 's/^/    | /'
         echo "    | whole log: $log; again: make $2"
     fi
 }
