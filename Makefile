@@ -38,6 +38,8 @@ COMPILE = $(CC) $(FLAGS)
 LINK    = $(CC) $(LDFLAGS.$(1)) $(CFLAGS) $(LDFLAGS)
 CMOCKA  = $(shell pkg-config --libs cmocka 2>/dev/null || echo -lcmocka)
 
+export UBSAN_OPTIONS := print_stacktrace=1
+
 # --- what there is -------------------------------------------------------------------------------
 LIB_SRC   := $(sort $(wildcard $(addsuffix /*.c,hamgr/base hamgr/view hamgr/core hamgr/adapter)))
 PURE_SRC  := $(sort $(wildcard hamgr/core/*.c hamgr/view/*.c))
@@ -166,6 +168,7 @@ demo: ## a host is lost, told step by step; simulated, no server is touched
 	@$(MAKE) --no-print-directory build/release/sim
 	@echo "Simulated: the decision cores of all members are real, the world around them is made up."
 	@build/release/sim --story host-lost
+	@[ -z "$$SUDO_UID" ] || chown -R "$$SUDO_UID:$$SUDO_GID" build
 
 compile_commands.json: FORCE ## for editors and analysers
 	@{ printf '['; sep=''; for f in $(filter %.c,$(C_FILES)); do \

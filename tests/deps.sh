@@ -24,7 +24,13 @@ if [ "$(id -u)" != 0 ]; then
 fi
 
 echo "deps: installing$missing"
+log=build/deps.log
+mkdir -p build
 export DEBIAN_FRONTEND=noninteractive
-apt-get update -qq
 # shellcheck disable=SC2086 # a list of words on purpose
-apt-get install -qq -y --no-install-recommends $missing
+if ! { apt-get update -qq &&
+       apt-get install -qq -y --no-install-recommends $missing; } >"$log" 2>&1; then
+    tail -n 15 "$log" >&2
+    echo "deps: apt-get failed; its whole output: $log" >&2
+    exit 1
+fi

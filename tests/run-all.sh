@@ -73,6 +73,12 @@ run_suite() { # NAME TARGET
     fi
 }
 
+# Whoever called sudo wants to build on without it.
+give_back() {
+    [ -z "${SUDO_UID-}" ] || chown -R "$SUDO_UID:${SUDO_GID-}" build
+}
+
+trap give_back EXIT
 install_missing
 rm -rf "$logs"
 mkdir -p "$logs"
