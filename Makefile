@@ -92,7 +92,8 @@ $(foreach mode,$(MODES),$(eval $(call mode_rules,$(mode))))
 .SECONDARY:
 .DELETE_ON_ERROR:
 .PHONY: all deps help check check-unit check-sim check-sim-mutants check-model check-asan \
-        check-pure check-layers check-format check-style check-clang check-rules lint format coverage rules \
+        check-pure check-layers check-format check-style check-clang check-lints check-rules \
+        lint format coverage rules \
         demo install clean ci FORCE
 
 # --- targets --------------------------------------------------------------------------------------
@@ -139,6 +140,9 @@ check-format: ## clang-format would change nothing
 check-style: ## lengths of files and functions, blanks, tabs
 	@tests/lint/style.sh
 
+check-lints: ## each lint finds a fault that was planted for it
+	@CC='$(CC)' tests/lint/test_lints.sh
+
 check-clang: ## clang has no warning either, and each header stands alone
 	@clang $(call FLAGS,debug) -Werror -fsyntax-only $(filter %.c,$(C_FILES))
 	@for h in $(filter %.h,$(C_FILES)); do \
@@ -148,7 +152,7 @@ check-clang: ## clang has no warning either, and each header stands alone
 check-rules: build/$(MODE)/rules ## the printed decision table is the one that was reviewed
 	@build/$(MODE)/rules | diff -u tests/golden/rules.txt - && echo "rules: as in tests/golden/rules.txt"
 
-lint: check-pure check-layers check-format check-style check-clang ## all checks of form
+lint: check-pure check-layers check-format check-style check-clang check-lints ## all checks of form
 
 format: ## let clang-format change the C files
 	$(Q)clang-format -i $(C_FILES)

@@ -19,6 +19,7 @@ layers       check-layers
 style        check-style
 format       check-format
 clang        check-clang
+lints        check-lints
 unit         check-unit
 pure         check-pure
 rules        check-rules

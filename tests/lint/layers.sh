@@ -1,8 +1,9 @@
 #!/bin/sh
 # Who may include whom. Data goes one way through hamgr, so includes do, too; a file sees its own
 # folder, what its row names, and headers that stand in no cycle.
+#   tests/lint/layers.sh [TREE]   this repository, unless another tree is named
 set -eu
-cd "$(dirname "$0")/../.."
+cd "${1-$(dirname "$0")/../..}"
 
 # folder   : may include these folders or files   : and headers of these libraries
 table='

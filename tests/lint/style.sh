@@ -1,11 +1,13 @@
 #!/bin/sh
 # Form that clang-format does not see: lengths of files and functions, tabs in C, blanks at line ends.
+#   tests/lint/style.sh [TREE]   this repository, unless another tree is named
 set -eu
-cd "$(dirname "$0")/../.."
+cd "${1-$(dirname "$0")/../..}"
 
 c_files=$(find hamgr tests -name '*.[ch]' | sort)
-other_files=$(find hamgr tests .ci -name '*.sh' -o -name '*.pml' -o -name run | sort)
-texts="$other_files packages.txt Makefile $(ls ./*.md)"
+texts=$(find . -path ./build -prune -o -path ./.git -prune -o \
+            \( -name '*.sh' -o -name '*.pml' -o -name '*.md' -o -name '*.txt' -o -name Makefile \
+               -o -path './.ci/*' \) -type f -print | sort)
 
 # shellcheck disable=SC2086 # lists of words on purpose
 awk -v lines_max=600 -v function_max=60 '
