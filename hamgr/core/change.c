@@ -1,0 +1,498 @@
+/* change.c - which record comes next: a takeover, a change by the holder, an operator's order. */
+#include "core/inner.h"
+
+#include <string.h>
+
+/* How long an order may take before it is answered with what stands in its way. */
+#define ORDER_HEARTBEATS 80
+
+/* --- taking over ---------------------------------------------------------------------------- */
+
+static void first_record(struct core *c)
+{
+    struct record *r = &c->draft;
+
+    *r = c->config.first;
+    for (unsigned slot = 0; slot < HM_MEMBERS_MAX; slot++)
+        if (r->member[slot].role != ROLE_NONE)
+            r->member[slot].incarnation = c->incarnations[slot];
+    r->version = 1;
+    r->epoch = 1;
+    r->holder = c->self;
+    r->copy_id = c->copy.copy_id;
+    r->system_id = c->copy.system_id;
+    r->durability = DURABILITY_ASYNC; /* what is promised; the goal comes true with a marker */
+    r->pairs_n = 1;
+    r->pairs[0] = pair_alone;
+    r->timelines_n = 0;
+    record_add_timeline(r, c->copy.at.timeline != 0 ? c->copy.at.timeline : 1, r->epoch, 0);
+    r->last_known = c->copy.at;
+    record_add_change(r, CHANGE_FIRST, c->wall_ms);
+}
+
+/* Timelines that began at or after the end of this log are not part of it. */
+static void cut_history(struct record *r, const struct position *end)
+{
+    while (r->timelines_n > 1 && record_timeline(r)->timeline != end->timeline)
+        r->timelines_n--;
+}
+
+static enum change_reason takeover_reason(const struct core *c, const struct record *old)
+{
+    if (old->switchover.phase != SWITCH_NONE && old->switchover.to == c->self)
+        return CHANGE_SWITCHOVER;
+    return c->voter.released.member == old->holder ? CHANGE_RELEASED : CHANGE_LEASE_RAN_OUT;
+}
+
+static void next_epoch(struct core *c, enum change_reason reason, const struct position *end)
+{
+    struct record *r = &c->draft;
+    uint64_t timeline = record_next_timeline(r);
+
+    r->version++;
+    r->epoch++;
+    r->holder = c->self;
+    r->copy_id = c->copy.copy_id;
+    cut_history(r, end);
+    record_add_timeline(r, timeline, r->epoch, end->offset);
+    r->last_known = (struct position){ .timeline = timeline, .offset = end->offset };
+    r->switchover = (struct switchover){ .phase = SWITCH_NONE };
+    record_add_change(r, reason, c->wall_ms);
+}
+
+void takeover_build(struct core *c)
+{
+    if (base(c)->epoch == 0) {
+        first_record(c);
+        return;
+    }
+    c->draft = *base(c);
+    if (is_holder_copy(c, &c->draft)) {
+        c->draft.version++; /* the same epoch goes on */
+        c->draft.switchover = (struct switchover){ .phase = SWITCH_NONE };
+        return;
+    }
+    takeover_pairs(c, &c->draft);
+    next_epoch(c, takeover_reason(c, base(c)), &c->answers[c->self].at);
+}
+
+/* failover --force: this member alone, in a new incarnation of the cluster. */
+void force_build(struct core *c)
+{
+    struct record *r = &c->draft;
+
+    *r = *known(c);
+    r->cluster_incarnation++;
+    for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++)
+        if (slot != c->self)
+            memset(&r->member[slot], 0, sizeof r->member[slot]);
+    r->voters = slot_bit(c->self);
+    r->old_voters = 0;
+    r->is_paused = false;
+    r->durability = DURABILITY_ASYNC;
+    r->pairs_n = 1;
+    r->pairs[0] = pair_alone;
+    if (is_holder_copy(c, known(c)))
+        r->version++;
+    else
+        next_epoch(c, CHANGE_FORCED, &c->copy.at);
+    r->last_order = c->order.id;
+}
+
+/* --- changes by the holder ------------------------------------------------------------------ */
+
+static bool is_redis_service(const struct record *r)
+{
+    return r->kind == SERVICE_REDIS;
+}
+
+static bool is_timeline_needed(const struct core *c, const struct record *r)
+{
+    const struct timeline *last = record_timeline(r);
+
+    if (c->is_paused || c->copy.state != COPY_STANDBY || !c->copy.is_final ||
+        c->copy.follows != HM_NOBODY || c->copy.copy_id != r->copy_id)
+        return false;
+    /* The last stretch is still to be begun, exactly here: then promote onto it. */
+    return last->timeline == c->copy.at.timeline || last->start != c->copy.at.offset ||
+           (is_redis_service(r) && (last->timeline & HM_TIMELINE_OPEN) == 0);
+}
+
+/* Redis draws its replication id at the promotion; the record learns it before the gate opens. */
+static bool is_replication_id_new(const struct core *c, const struct record *r)
+{
+    return is_redis_service(r) && c->copy.state == COPY_PRIMARY && c->copy.copy_id == r->copy_id &&
+           c->copy.at.timeline != record_timeline(r)->timeline;
+}
+
+/* True only when every other db member was asked and none has a longer log. */
+static bool has_longest_log(const struct core *c)
+{
+    uint16_t others = record_db_members(known(c)) & (uint16_t)~slot_bit(c->self);
+
+    for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++) {
+        const struct gossip *g;
+
+        if ((others & slot_bit(slot)) == 0)
+            continue;
+        g = view_recent(&c->view, slot, c->now_ms - 2 * heartbeat_ms(c));
+        if (g == NULL || g->copy == COPY_UNKNOWN || g->copy == COPY_STARTING ||
+            g->at.offset > c->copy.at.offset)
+            return false;
+    }
+    return true;
+}
+
+/* The holder's data was made under it; or its Redis restarted as another copy and nobody has
+ * more than what it came back with. */
+static bool is_copy_new(const struct core *c, const struct record *r)
+{
+    if (c->is_paused || c->copy.copy_id == 0 || c->copy.copy_id == r->copy_id)
+        return false;
+    if (r->copy_id == 0)
+        return c->copy.state == COPY_DOWN || c->copy.state == COPY_STANDBY;
+    return is_redis_service(r) && has_longest_log(c) &&
+           (c->copy.state == COPY_PRIMARY || c->copy.state == COPY_STANDBY);
+}
+
+static bool is_last_known_old(const struct core *c, const struct record *r)
+{
+    return c->copy.state == COPY_PRIMARY && c->copy.copy_id == r->copy_id &&
+           c->copy.at.timeline == record_timeline(r)->timeline &&
+           c->copy.at.offset > r->last_known.offset + r->max_lag_bytes / 2 &&
+           c->now_ms > c->changed_ms + ttl_ms(c);
+}
+
+/* Which pairs the record should have, as far as one step goes (6.1). */
+static bool next_pairs(struct core *c, struct record *r)
+{
+    struct pair wanted;
+    uint64_t digest;
+
+    desired_pair(c, &wanted);
+    digest = pair_digest(&wanted);
+    if (record_has_pair(r, digest)) {
+        bool is_only = r->pairs_n == 1;
+        bool is_marked = pair_is_alone(&wanted) ||
+                         (c->marked_digest == digest && c->marked_server == c->copy.server_id);
+
+        if (is_only || !is_marked)
+            return false;
+        r->pairs_n = 1;
+        r->pairs[0] = wanted;
+        return true;
+    }
+    /* (empty, 0) lets nobody take over and may therefore replace all at once. */
+    if (pair_is_alone(&wanted) || r->pairs_n == HM_PAIRS_MAX) {
+        r->pairs_n = 1;
+        r->pairs[0] = pair_alone;
+        return true;
+    }
+    r->pairs[r->pairs_n++] = wanted;
+    return true;
+}
+
+static bool are_pairs_to_change(struct core *c)
+{
+    const struct record *r = known(c);
+    struct pair wanted;
+    uint64_t digest;
+
+    if (c->is_paused || c->copy.state != COPY_PRIMARY || c->copy.copy_id != r->copy_id)
+        return false;
+    desired_pair(c, &wanted);
+    digest = pair_digest(&wanted);
+    if (!record_has_pair(r, digest))
+        return true;
+    return r->pairs_n > 1 && (pair_is_alone(&wanted) || (c->marked_digest == digest &&
+                                                         c->marked_server == c->copy.server_id));
+}
+
+/* What is promised follows the goal: less at once, more only with a marker under one real pair. */
+static bool is_durability_to_change(const struct core *c, const struct record *r)
+{
+    if (r->durability == r->goal)
+        return false;
+    if (r->goal == DURABILITY_ASYNC || r->durability != DURABILITY_ASYNC)
+        return true;
+    return r->pairs_n == 1 && !pair_is_alone(&r->pairs[0]) &&
+           c->marked_digest == pair_digest(&r->pairs[0]) && c->marked_server == c->copy.server_id &&
+           c->copy.state == COPY_PRIMARY;
+}
+
+static bool is_order_to_write(const struct core *c, const struct record *r)
+{
+    if (c->order.kind == ORDER_NONE || c->order.kind == ORDER_FORCE || c->order.id <= r->last_order)
+        return false;
+    /* From the moment that a version without the pause leaves, the fence must have a deadline. */
+    if (c->order.kind == ORDER_RESUME && c->is_paused && c->copy.fence != FENCE_LEASE)
+        return false;
+    if (c->order.kind != ORDER_MEMBER_REMOVE || r->member[c->order.member].role != ROLE_DB)
+        return true;
+    /* Its copy leaves the pairs first. */
+    for (unsigned i = 0; i < r->pairs_n; i++)
+        for (unsigned j = 0; j < r->pairs[i].n; j++)
+            if (r->pairs[i].copies[j].member == c->order.member)
+                return false;
+    return true;
+}
+
+/* A switchover that cannot go on is taken out of the record. */
+static bool is_switchover_over(struct core *c, const struct record *r)
+{
+    if (r->switchover.phase == SWITCH_NONE)
+        return false;
+    return r->switchover.order != c->order.id || c->order.kind != ORDER_SWITCHOVER;
+}
+
+enum change_kind change_wanted(struct core *c)
+{
+    const struct record *r = known(c);
+
+    if (r->old_voters != 0)
+        return CHANGE_END_JOINT;
+    if (is_order_to_write(c, r))
+        return CHANGE_ORDER;
+    if (is_copy_new(c, r))
+        return CHANGE_COPY;
+    if (is_timeline_needed(c, r) || is_replication_id_new(c, r))
+        return CHANGE_TIMELINE;
+    if (are_pairs_to_change(c))
+        return CHANGE_PAIRS;
+    if (is_durability_to_change(c, r))
+        return CHANGE_DURABILITY;
+    if (is_switchover_over(c, r))
+        return CHANGE_SWITCH_OFF;
+    if (is_last_known_old(c, r))
+        return CHANGE_LAST_KNOWN;
+    return CHANGE_NOTHING;
+}
+
+static void write_order(struct core *c, struct record *r)
+{
+    const struct order *o = &c->order;
+
+    switch (o->kind) {
+    case ORDER_PAUSE:
+        r->is_paused = true;
+        break;
+    case ORDER_RESUME:
+        r->is_paused = false;
+        break;
+    case ORDER_SWITCHOVER:
+        r->switchover =
+            (struct switchover){ .order = o->id, .to = o->member, .phase = SWITCH_PREPARED };
+        break;
+    case ORDER_TIMING:
+        r->ttl_ms = o->ttl_ms;
+        r->heartbeat_ms = o->heartbeat_ms;
+        break;
+    case ORDER_DURABILITY:
+        r->goal = o->durability;
+        r->sync_standbys = o->sync_standbys;
+        break;
+    case ORDER_MEMBER_ADD:
+        r->old_voters = r->voters;
+        r->member[o->member] = o->added;
+        r->voters |= slot_bit(o->member);
+        break;
+    case ORDER_MEMBER_REMOVE:
+        r->old_voters = r->voters;
+        r->voters &= (uint16_t)~slot_bit(o->member);
+        break;
+    case ORDER_NONE:
+    case ORDER_CANCEL:
+    case ORDER_FORCE:
+        break;
+    }
+    r->last_order = o->id;
+}
+
+static void end_joint(struct record *r)
+{
+    for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++)
+        if ((r->voters & slot_bit(slot)) == 0)
+            memset(&r->member[slot], 0, sizeof r->member[slot]);
+    r->old_voters = 0;
+}
+
+static void write_timeline(struct core *c, struct record *r)
+{
+    uint64_t timeline = record_next_timeline(r);
+
+    if (c->copy.state == COPY_PRIMARY) {
+        r->timelines[r->timelines_n - 1].timeline = c->copy.at.timeline;
+        return;
+    }
+    cut_history(r, &c->copy.at);
+    record_add_timeline(r, timeline, r->epoch, c->copy.at.offset);
+}
+
+void change_build(struct core *c, enum change_kind kind)
+{
+    struct record *r = &c->draft;
+
+    *r = *known(c);
+    r->version++;
+    switch (kind) {
+    case CHANGE_END_JOINT:
+        end_joint(r);
+        break;
+    case CHANGE_ORDER:
+        write_order(c, r);
+        break;
+    case CHANGE_COPY:
+        r->copy_id = c->copy.copy_id;
+        if (r->system_id == 0)
+            r->system_id = c->copy.system_id;
+        break;
+    case CHANGE_TIMELINE:
+        write_timeline(c, r);
+        break;
+    case CHANGE_PAIRS:
+        (void)next_pairs(c, r); /* change_wanted() has seen that there is something to do */
+        break;
+    case CHANGE_DURABILITY:
+        r->durability = r->goal;
+        if (r->goal == DURABILITY_ASYNC) {
+            r->pairs_n = 1;
+            r->pairs[0] = pair_alone;
+        }
+        break;
+    case CHANGE_SWITCH_OFF:
+        r->switchover = (struct switchover){ .phase = SWITCH_NONE };
+        break;
+    case CHANGE_NOTHING:
+    case CHANGE_LAST_KNOWN:
+    case CHANGE_REBALLOT:
+        break;
+    }
+    if (c->copy.state == COPY_PRIMARY && c->copy.copy_id == r->copy_id)
+        r->last_known = c->copy.at;
+}
+
+/* --- orders --------------------------------------------------------------------------------- */
+
+static uint8_t free_slot(const struct record *r)
+{
+    for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++)
+        if (r->member[slot].role == ROLE_NONE && (record_electorate(r) & slot_bit(slot)) == 0)
+            return slot;
+    return HM_NOBODY;
+}
+
+static const char *switchover_fault(struct core *c, struct order *o)
+{
+    if (known(c)->is_paused)
+        return "the cluster is paused: resume it first";
+    if (o->member == HM_NOBODY)
+        o->member = successor(c);
+    if (o->member == HM_NOBODY)
+        return "no standby can take over now";
+    if (o->member == c->self)
+        return "the named member is the primary already";
+    return can_succeed(c, o->member) ? NULL : "the named member cannot take over now";
+}
+
+static const char *member_fault(const struct core *c, struct order *o)
+{
+    const struct record *r = known(c);
+
+    if (r->old_voters != 0)
+        return "another change of members is under way";
+    if (o->kind == ORDER_MEMBER_ADD) {
+        if (record_find_name(r, o->added.name) != HM_NOBODY)
+            return "there is a member of that name: remove it first";
+        if (record_find(r, o->added.incarnation) != HM_NOBODY)
+            return "there is a member of that incarnation already";
+        o->member = free_slot(r);
+        return o->member == HM_NOBODY ? "the cluster has as many members as it can have" : NULL;
+    }
+    if (o->member >= HM_MEMBERS_MAX || (r->voters & slot_bit(o->member)) == 0)
+        return "there is no such member";
+    return o->member == c->self ? "the holder cannot be removed: switch over first" : NULL;
+}
+
+/* Why the order is refused; NULL: it is taken up. */
+static const char *order_fault(struct core *c, struct order *o)
+{
+    const struct record *r = known(c);
+
+    if (o->kind == ORDER_FORCE) {
+        if (c->config.role != ROLE_DB || !has_record(c) || c->voter.is_blank || c->is_outdated)
+            return "only a database member that knows a record can be forced";
+        return is_holder_copy(c, r) || copy_is_fit(c, r) ? NULL : "its copy is no healthy standby";
+    }
+    if (!is_holder_state(c->state) || c->state == ST_HANDOVER)
+        return "this member is not the holder";
+    if (o->id <= r->last_order)
+        return NULL;
+    if (c->order.kind != ORDER_NONE && o->kind != ORDER_CANCEL)
+        return "another order is under way";
+    switch (o->kind) {
+    case ORDER_SWITCHOVER:
+        return switchover_fault(c, o);
+    case ORDER_CANCEL:
+        return c->order.kind == ORDER_SWITCHOVER ? NULL : "no switchover is under way";
+    case ORDER_MEMBER_ADD:
+    case ORDER_MEMBER_REMOVE:
+        return member_fault(c, o);
+    case ORDER_DURABILITY:
+    case ORDER_NONE:
+    case ORDER_PAUSE:
+    case ORDER_RESUME:
+    case ORDER_TIMING:
+    case ORDER_FORCE:
+        return NULL;
+    }
+    return "the order is unknown";
+}
+
+static void drop_order(struct core *c, enum hm_rc rc, const char *why)
+{
+    reply(c, c->order.id, rc, why);
+    c->order.kind = ORDER_NONE;
+}
+
+void take_order(struct core *c, const struct order *o)
+{
+    struct order wanted = *o;
+    const char *fault = order_fault(c, &wanted);
+
+    if (fault != NULL) {
+        reply(c, o->id, HM_REFUSED, fault);
+        return;
+    }
+    if (o->kind == ORDER_CANCEL) {
+        drop_order(c, HM_REFUSED, "called off");
+        reply(c, o->id, HM_OK, "the switchover is called off");
+        return;
+    }
+    c->order = wanted;
+    c->order_until_ms = c->now_ms + ORDER_HEARTBEATS * heartbeat_ms(c);
+    if (o->kind == ORDER_FORCE) {
+        force_build(c);
+        enter(c, ST_ACCEPT);
+    }
+}
+
+/* Answers the order under way when the record shows how it ended. */
+void follow_order(struct core *c)
+{
+    const struct record *r = known(c);
+    bool is_in_force = r->last_order >= c->order.id &&
+                       ((is_holder_state(c->state) && c->is_chosen) || c->renewed.is_there);
+
+    if (c->order.kind == ORDER_NONE)
+        return;
+    if (c->order.kind == ORDER_SWITCHOVER) {
+        if (r->holder == c->order.member && followed_holder(c) == r->holder)
+            drop_order(c, HM_OK, "the named member is primary");
+        else if (due(c, c->order_until_ms))
+            drop_order(c, HM_TIMED_OUT, "the named member did not become primary in time");
+    } else if (is_in_force) {
+        drop_order(c, HM_OK, "a majority accepted");
+    } else if (due(c, c->order_until_ms)) {
+        drop_order(c, HM_TIMED_OUT, "no majority accepted in time");
+    }
+}

@@ -1,0 +1,257 @@
+/* choose.c - which copy may take over, and which is best (DESIGN 6 and 6.1). */
+#include "core/inner.h"
+
+#include <string.h>
+
+static hm_ms recent_ms(const struct core *c)
+{
+    return c->now_ms - 2 * heartbeat_ms(c);
+}
+
+bool sees_majority(const struct core *c)
+{
+    const struct record *r = known(c);
+
+    return c->self != HM_NOBODY &&
+           record_is_majority(r, view_heard(&c->view, recent_ms(c)) | slot_bit(c->self));
+}
+
+bool is_holder_copy(const struct core *c, const struct record *r)
+{
+    if (!c->has_copy || r->epoch == 0 || r->holder != c->self)
+        return false;
+    if (r->copy_id == 0)
+        return true; /* the very first one is still being made: nothing was acknowledged */
+    if (c->copy.copy_id != r->copy_id)
+        return false;
+    /* What a Redis server had is gone with its process. */
+    return c->copy.state != COPY_ABSENT && c->copy.state != COPY_REBUILDING &&
+           c->copy.state != COPY_UNKNOWN &&
+           (r->kind != SERVICE_REDIS || c->copy.state != COPY_DOWN);
+}
+
+/* Nothing has been recorded yet: a running primary is adopted; else, once it is known that
+ * nobody runs one, a standby; and if nobody has data at all, the first db member makes some. */
+static bool may_found(const struct core *c)
+{
+    uint16_t others = record_db_members(known(c)) & (uint16_t)~slot_bit(c->self);
+
+    if (c->copy.state == COPY_PRIMARY)
+        return true;
+    for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++) {
+        const struct gossip *g;
+
+        if ((others & slot_bit(slot)) == 0)
+            continue;
+        g = view_recent(&c->view, slot, recent_ms(c));
+        if (g == NULL || g->copy == COPY_UNKNOWN || g->copy == COPY_PRIMARY)
+            return false;
+        if (c->copy.state == COPY_ABSENT && (g->copy != COPY_ABSENT || slot < c->self))
+            return false;
+    }
+    return c->copy.state == COPY_ABSENT || (c->copy.state == COPY_STANDBY && c->copy.is_final);
+}
+
+bool copy_is_fit(const struct core *c, const struct record *r)
+{
+    const struct copy *copy = &c->copy;
+
+    if (!c->has_copy || c->config.role != ROLE_DB)
+        return false;
+    if (r->epoch == 0)
+        return may_found(c);
+    if (copy->state != COPY_STANDBY || !copy->is_healthy || !copy->is_final || c->wants_rebuild)
+        return false;
+    if (r->system_id != 0 && copy->system_id != r->system_id)
+        return false;
+    return record_is_on_history(r, &copy->at, copy->began_epoch);
+}
+
+bool copy_lags(const struct core *c, const struct record *r)
+{
+    uint64_t known_offset = r->last_known.offset;
+    const struct gossip *g;
+
+    if (r->epoch == 0 || r->durability != DURABILITY_ASYNC || is_holder_copy(c, r))
+        return false;
+    g = view_recent(&c->view, r->holder, 0);
+    if (g != NULL && g->epoch == r->epoch && g->at.offset > known_offset &&
+        record_is_on_history(r, &g->at, g->began_epoch))
+        known_offset = g->at.offset;
+    return known_offset > c->copy.at.offset + r->max_lag_bytes;
+}
+
+bool pairs_forbid(const struct core *c, const struct record *r)
+{
+    if (r->epoch == 0 || r->durability == DURABILITY_ASYNC || is_holder_copy(c, r))
+        return false;
+    for (unsigned i = 0; i < r->pairs_n; i++)
+        if (pair_is_alone(&r->pairs[i]))
+            return true;
+    return false;
+}
+
+/* --- rank ----------------------------------------------------------------------------------- */
+
+static bool gossip_is_fit(const struct record *r, const struct gossip *g)
+{
+    return g->copy == COPY_STANDBY && g->is_healthy && g->is_final && !g->is_nofailover &&
+           !g->released && !g->wants_rebuild &&
+           (r->epoch == 0 || record_is_on_history(r, &g->at, g->began_epoch));
+}
+
+/* Orders two copies: position, then priority, then name. */
+static int compare_copies(const struct record *r, uint8_t a, const struct gossip *ga, uint8_t b,
+                          const struct gossip *gb)
+{
+    int order = record_compare(&ga->at, &gb->at);
+
+    if (order == 0)
+        order = ga->priority - gb->priority;
+    if (order == 0)
+        order = strncmp(r->member[b].name, r->member[a].name, HM_NAME_MAX);
+    return order;
+}
+
+static bool is_ahead_of_me(const struct core *c, uint8_t slot, const struct gossip *mine)
+{
+    const struct record *r = known(c);
+    const struct gossip *g = view_recent(&c->view, slot, recent_ms(c));
+
+    if (g == NULL)
+        return false;
+    if (g->is_holder)
+        return true;
+    return gossip_is_fit(r, g) && compare_copies(r, slot, g, c->self, mine) > 0;
+}
+
+/* True for the copy that need not wait; else *ret_rank says how many go first. */
+bool is_first_in_line(struct core *c, uint8_t *ret_rank)
+{
+    const struct record *r = known(c);
+    struct gossip mine;
+    uint8_t rank = 0;
+
+    *ret_rank = 0;
+    if (is_holder_copy(c, r) || c->is_yielded_to)
+        return true;
+    if (r->switchover.phase != SWITCH_NONE && r->switchover.to == c->self)
+        return true;
+    make_gossip(c, &mine);
+    for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++)
+        if (slot != c->self && is_ahead_of_me(c, slot, &mine))
+            rank++;
+    *ret_rank = rank;
+    return rank == 0;
+}
+
+bool is_better_than(struct core *c, uint8_t slot)
+{
+    const struct record *r = known(c);
+    const struct gossip *g = view_recent(&c->view, slot, recent_ms(c));
+    struct gossip mine;
+
+    if (g == NULL || is_holder_copy(c, r))
+        return g != NULL;
+    if (g->is_holder || (r->switchover.phase != SWITCH_NONE && r->switchover.to == slot))
+        return false;
+    make_gossip(c, &mine);
+    return compare_copies(r, c->self, &mine, slot, g) > 0;
+}
+
+/* --- who could follow this holder ------------------------------------------------------------ */
+
+bool can_succeed(struct core *c, uint8_t slot)
+{
+    const struct record *r = known(c);
+    const struct gossip *g =
+        slot < HM_MEMBERS_MAX && slot != c->self ? view_recent(&c->view, slot, recent_ms(c)) : NULL;
+
+    if (g == NULL || r->member[slot].role != ROLE_DB || !gossip_is_fit(r, g))
+        return false;
+    if (r->durability == DURABILITY_ASYNC)
+        return c->copy.at.offset <= g->at.offset + r->max_lag_bytes;
+    for (unsigned i = 0; i < r->pairs_n; i++)
+        if (pair_is_alone(&r->pairs[i]))
+            return false;
+    return record_pairs_have(r, slot, g->copy_id);
+}
+
+uint8_t successor(struct core *c)
+{
+    const struct record *r = known(c);
+    uint8_t best = HM_NOBODY;
+
+    if (!sees_majority(c))
+        return HM_NOBODY;
+    for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++) {
+        if (!can_succeed(c, slot))
+            continue;
+        if (best == HM_NOBODY || compare_copies(r, slot, &c->view.peer[slot].gossip, best,
+                                                &c->view.peer[best].gossip) > 0)
+            best = slot;
+    }
+    return best;
+}
+
+/* --- log freeze ----------------------------------------------------------------------------- */
+
+static bool is_counted(const struct record *r, const struct freeze_answer *a)
+{
+    return a->is_there && record_is_on_history(r, &a->at, a->began_epoch);
+}
+
+uint8_t longer_log(const struct core *c)
+{
+    const struct record *r = base(c);
+    uint8_t best = c->self;
+
+    if (!c->answers[c->self].is_there)
+        return HM_NOBODY;
+    for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++)
+        if (is_counted(r, &c->answers[slot]) &&
+            record_compare(&c->answers[slot].at, &c->answers[best].at) > 0)
+            best = slot;
+    return best != c->self ? best : HM_NOBODY;
+}
+
+/* 6.1: answers to this very freeze from at least |C| - k + 1 copies of C, for every pair. */
+static bool pairs_are_met(const struct core *c, const struct record *r)
+{
+    for (unsigned i = 0; i < r->pairs_n; i++) {
+        const struct pair *p = &r->pairs[i];
+        unsigned met = 0;
+
+        for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++)
+            if (is_counted(r, &c->answers[slot]) && pair_has(p, slot, c->answers[slot].copy_id))
+                met++;
+        if (pair_is_alone(p) || met + p->need < p->n + 1u)
+            return false;
+    }
+    return true;
+}
+
+/* More answers than needed make the next pair larger, and show a longer log in async. */
+static bool all_have_answered(const struct core *c, const struct record *r)
+{
+    for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++) {
+        const struct gossip *g = view_recent(&c->view, slot, recent_ms(c));
+
+        if (slot == c->self || r->member[slot].role != ROLE_DB || g == NULL)
+            continue;
+        if (g->copy == COPY_STANDBY && ((c->granted | c->refused) & slot_bit(slot)) == 0)
+            return false;
+    }
+    return true;
+}
+
+bool logs_suffice(struct core *c)
+{
+    const struct record *r = base(c);
+
+    if (!is_counted(r, &c->answers[c->self]))
+        return false;
+    if (r->durability != DURABILITY_ASYNC && !pairs_are_met(c, r))
+        return false;
+    return all_have_answered(c, r) || due(c, c->since_ms + c->config.freeze_timeout_ms);
+}

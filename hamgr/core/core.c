@@ -1,0 +1,280 @@
+#include "core/core.h"
+
+#include "core/inner.h"
+
+#include <string.h>
+
+void core_init(struct core *c, const struct core_config *config)
+{
+    memset(c, 0, sizeof *c);
+    c->config = *config;
+    prng_seed(&c->prng, config->seed);
+    view_init(&c->view);
+    voter_init(&c->voter, NULL, 0);
+    c->state = ST_START;
+    c->self = HM_NOBODY;
+    c->wake_ms = HM_NEVER;
+    c->now_ms = HM_PAST;
+    c->copy.follows = HM_NOBODY;
+    c->valid_until_ms = HM_PAST;
+    c->released_at_ms = HM_PAST;
+    c->distrust_before_ms = HM_PAST;
+    c->lease_end_ms = HM_PAST;
+    c->yield_to = HM_NOBODY;
+    c->repointed_to = HM_NOBODY;
+    for (unsigned slot = 0; slot < HM_MEMBERS_MAX; slot++) {
+        c->acked_sent_ms[slot] = HM_PAST;
+        c->acked_until_ms[slot] = HM_PAST;
+        c->streamed_ms[slot] = HM_PAST;
+    }
+}
+
+bool has_record(const struct core *c)
+{
+    return c->voter.durable.accepted.counter != 0;
+}
+
+const struct record *known(const struct core *c)
+{
+    return has_record(c) ? &c->voter.durable.record : &c->config.first;
+}
+
+const struct record *base(const struct core *c)
+{
+    return c->adopted.epoch != 0 ? &c->adopted : known(c);
+}
+
+const struct record *core_record(const struct core *c)
+{
+    if (c->state == ST_OBSERVING)
+        return c->draft.epoch != 0 ? &c->draft : NULL;
+    return has_record(c) ? &c->voter.durable.record : NULL;
+}
+
+hm_ms heartbeat_ms(const struct core *c)
+{
+    return known(c)->heartbeat_ms;
+}
+
+hm_ms ttl_ms(const struct core *c)
+{
+    return known(c)->ttl_ms;
+}
+
+bool is_holder_state(enum core_state s)
+{
+    return s == ST_HOLDER || s == ST_HOLDER_PREPARE || s == ST_HOLDER_CHANGE || s == ST_HANDOVER;
+}
+
+bool holds_lease(const struct core *c)
+{
+    return is_holder_state(c->state) && c->now_ms < c->valid_until_ms;
+}
+
+uint8_t followed_holder(struct core *c)
+{
+    if (!c->renewed.is_there || is_holder_state(c->state))
+        return HM_NOBODY;
+    if (record_order(&c->renewed.ballot, c->renewed.version, &c->voter.durable.accepted,
+                     c->voter.durable.record.version) != 0)
+        return HM_NOBODY;
+    if (ballot_compare(&c->renewed.ballot, &c->voter.durable.promised) < 0)
+        return HM_NOBODY;
+    return c->renewed.holder;
+}
+
+uint16_t votes(const struct core *c, const struct record *r)
+{
+    uint16_t yes = c->granted;
+
+    for (unsigned slot = 0; slot < HM_MEMBERS_MAX; slot++)
+        if (r->member[slot].incarnation != 0 &&
+            r->member[slot].incarnation != c->incarnations[slot])
+            yes &= (uint16_t)~slot_bit((uint8_t)slot);
+    return yes;
+}
+
+/* The deadline is the best one that a majority supports, each with its newest acknowledged
+ * transmission (R2); it is counted from sending and ends before the voters' (DESIGN 3). */
+hm_ms lease_until(const struct core *c, hm_ms sent_since_ms)
+{
+    const struct record *r = c->state == ST_ACCEPT ? &c->draft : known(c);
+    hm_ms best_ms = HM_PAST;
+
+    for (unsigned i = 0; i < HM_MEMBERS_MAX; i++) {
+        hm_ms until_ms = c->acked_until_ms[i];
+        uint16_t supporters = 0;
+
+        if (until_ms <= best_ms)
+            continue;
+        for (unsigned j = 0; j < HM_MEMBERS_MAX; j++)
+            if (c->acked_until_ms[j] >= until_ms && c->acked_sent_ms[j] >= sent_since_ms)
+                supporters |= slot_bit((uint8_t)j);
+        if (record_is_majority(r, supporters))
+            best_ms = until_ms;
+    }
+    return best_ms;
+}
+
+hm_ms core_valid_until(const struct core *c)
+{
+    return is_holder_state(c->state) ? c->valid_until_ms : HM_PAST;
+}
+
+hm_ms core_deadline(const struct core *c)
+{
+    return c->wake_ms;
+}
+
+struct core_effect *ask(struct core *c, enum core_effect_type type)
+{
+    struct core_effect *e;
+
+    HM_BUG_ON(c->out->n == CORE_EFFECTS_MAX);
+    e = &c->out->item[c->out->n++];
+    e->type = type;
+    e->op = 0;
+    return e;
+}
+
+void alert(struct core *c, enum alert_kind kind, uint64_t epoch)
+{
+    struct core_effect *e = ask(c, DO_ALERT);
+
+    e->alert.kind = kind;
+    e->alert.epoch = epoch;
+}
+
+void reply(struct core *c, uint64_t order, enum hm_rc rc, const char *why)
+{
+    struct core_effect *e = ask(c, DO_REPLY);
+
+    e->reply.order = order;
+    e->reply.rc = rc;
+    e->reply.why = why;
+}
+
+void send_to(struct core *c, uint8_t slot, struct msg *m)
+{
+    struct core_effect *e = ask(c, DO_SEND);
+
+    m->service = c->config.service;
+    m->from = c->self;
+    m->to = slot;
+    m->from_incarnation = c->config.incarnation;
+    if (slot != HM_NOBODY) {
+        m->to_incarnation = base(c)->member[slot].incarnation;
+        if (m->to_incarnation == 0)
+            m->to_incarnation = c->incarnations[slot];
+    }
+    m->cluster = c->config.cluster;
+    m->cluster_incarnation = c->cluster_incarnation;
+    make_gossip(c, &m->gossip);
+    e->send = *m;
+}
+
+static void take_start(struct core *c, const struct voter_state *state)
+{
+    voter_init(&c->voter, state, c->now_ms);
+    c->cluster_incarnation = known(c)->cluster_incarnation;
+    c->top_counter = c->voter.durable.promised.counter;
+    notice_record(c);
+    if (c->voter.is_blank)
+        alert(c, ALERT_BLANK, 0);
+}
+
+/* The loop stalled or the clocks disagree. Acknowledgements of what was sent before no longer
+ * extend the fence; a full round of renewals must show that the lease is still ours. */
+static void take_stall(struct core *c)
+{
+    c->distrust_before_ms = c->now_ms;
+    c->renew_at_ms = c->now_ms;
+}
+
+static void take_event(struct core *c, const struct core_event *ev)
+{
+    switch (ev->type) {
+    case ON_START:
+        take_start(c, ev->start.state);
+        break;
+    case ON_MESSAGE:
+        take_message(c, &ev->message);
+        break;
+    case ON_PERSISTED:
+        take_persisted(c, ev->persisted.is_ok);
+        break;
+    case ON_COPY:
+        note_copy(c, &ev->copy);
+        break;
+    case ON_DONE:
+        take_done(c, ev->done.op, ev->done.is_ok, &ev->done.copy);
+        break;
+    case ON_STALL:
+        take_stall(c);
+        break;
+    case ON_ORDER:
+        take_order(c, &ev->order);
+        break;
+    case ON_TICK:
+    case CORE_EVENTS_N:
+        break;
+    }
+}
+
+/* What must hold after every step, whatever happened; a breach is a bug of ours, and stopping is
+ * safer than going on: the lease runs out and the fence helper suspends. */
+static void check_promises(const struct core *c)
+{
+    HM_BUG_ON(is_holder_state(c->state) && known(c)->holder != c->self);
+    HM_BUG_ON(is_holder_state(c->state) && ballot_compare(&c->mine, &c->released) <= 0);
+    HM_BUG_ON(c->voter.is_blank && c->voter.is_writing);
+    HM_BUG_ON(has_record(c) &&
+              ballot_compare(&c->voter.durable.promised, &c->voter.durable.accepted) < 0);
+}
+
+static bool is_acceptable(const struct core *c, const struct core_event *ev)
+{
+    const char *why;
+
+    if (core_event_check(ev, &why) != HM_OK || ev->at_ms < c->now_ms)
+        return false;
+    if ((ev->type == ON_START) != (c->now_ms == HM_PAST))
+        return false;
+    if (ev->type == ON_START && ev->start.state != NULL &&
+        ev->start.state->incarnation != c->config.incarnation)
+        return false;
+    return ev->type != ON_PERSISTED || (c->voter.is_writing && ev->persisted.ticket == c->ticket);
+}
+
+enum hm_rc core_step(struct core *c, const struct core_event *ev, struct core_effects *ret_do)
+{
+    if (!is_acceptable(c, ev))
+        return HM_BAD_INPUT;
+    c->now_ms = ev->at_ms;
+    c->wall_ms = ev->wall_ms;
+    c->out = ret_do;
+    ret_do->n = 0;
+    take_event(c, ev);
+    /* The own voter answers within the step, and what it says may decide the next state. */
+    for (unsigned rounds = 0; rounds < 16; rounds++) {
+        c->has_news = false;
+        decide(c);
+        want(c);
+        if (!c->has_news)
+            break;
+    }
+    check_promises(c);
+    c->out = NULL;
+    return HM_OK;
+}
+
+const char *core_state_name(enum core_state s)
+{
+    static const char *const names[] = {
+#define X(name, text) [name] = text,
+        CORE_STATES(X)
+#undef X
+    };
+
+    return (unsigned)s < CORE_STATES_N ? names[s] : "?";
+}

@@ -1,0 +1,476 @@
+/* wants.c - what each state asks of the others, in every step, until the facts show it. */
+#include "core/inner.h"
+
+#include <string.h>
+
+/* An attempt is given up when it had time for a few rounds and a slow disk. */
+#define ATTEMPT_HEARTBEATS 4
+#define FETCH_HEARTBEATS 40
+
+/* --- entering a state ---------------------------------------------------------------------------
+ */
+
+static void clear_votes(struct core *c)
+{
+    c->granted = 0;
+    c->refused = 0;
+    for (unsigned slot = 0; slot < HM_MEMBERS_MAX; slot++)
+        c->ask_at_ms[slot] = c->now_ms;
+}
+
+static void forget_lease(struct core *c)
+{
+    for (unsigned slot = 0; slot < HM_MEMBERS_MAX; slot++) {
+        c->acked_sent_ms[slot] = HM_PAST;
+        c->acked_until_ms[slot] = HM_PAST;
+    }
+    c->valid_until_ms = HM_PAST;
+    memset(c->sent, 0, sizeof c->sent);
+}
+
+static void new_ballot(struct core *c)
+{
+    c->mine.counter = ++c->top_counter;
+    c->mine.incarnation = c->config.incarnation;
+    c->mine.member = c->self;
+    c->is_beaten = false;
+}
+
+static void begin_attempt(struct core *c)
+{
+    new_ballot(c);
+    clear_votes(c);
+    c->not_empty = 0;
+    c->adopted.epoch = 0;
+    c->attempt_until_ms = c->now_ms + ATTEMPT_HEARTBEATS * heartbeat_ms(c);
+}
+
+/* Back from an attempt, or from a lease: wait a little longer every time. */
+static void enter_standing(struct core *c, enum core_state before)
+{
+    bool is_failed = before == ST_PREVOTE || before == ST_PREPARE || before == ST_FREEZE ||
+                     before == ST_FETCH || before == ST_ACCEPT;
+
+    if (is_holder_state(before))
+        alert(c, ALERT_LOST_LEASE, known(c)->epoch);
+    c->stand_at_ms = c->now_ms;
+    if (!is_failed) {
+        c->lease_end_ms = c->now_ms;
+        c->failures = 0;
+        return;
+    }
+    c->stand_at_ms += jitter(c, c->failures);
+    if (c->failures < 8)
+        c->failures++;
+    c->is_yielded_to = false;
+}
+
+static void enter_freeze(struct core *c)
+{
+    clear_votes(c);
+    memset(c->answers, 0, sizeof c->answers);
+    c->attempt_until_ms =
+        c->now_ms + ATTEMPT_HEARTBEATS * heartbeat_ms(c) + c->config.freeze_timeout_ms;
+}
+
+static void enter_accept(struct core *c)
+{
+    if (c->order.kind == ORDER_FORCE) {
+        new_ballot(c); /* the draft is made: force_build() */
+        c->attempt_until_ms = c->now_ms + ATTEMPT_HEARTBEATS * heartbeat_ms(c);
+    } else {
+        takeover_build(c);
+    }
+    clear_votes(c);
+    forget_lease(c);
+    c->attempt_until_ms = hm_max_ms(c->attempt_until_ms, c->now_ms + 2 * heartbeat_ms(c));
+}
+
+static void enter_holder(struct core *c, enum core_state before)
+{
+    c->is_chosen = true;
+    c->standing_ballot = c->mine;
+    c->failures = 0;
+    c->released_at_ms = HM_PAST;
+    c->is_yielded_to = false;
+    c->renewed.is_there = false;
+    c->is_paused = known(c)->is_paused;
+    c->valid_until_ms = lease_until(c, HM_PAST);
+    c->had_lease = true;
+    c->renew_at_ms = c->now_ms; /* the others follow on a RENEW, not on the ACCEPT (R6) */
+    c->lagging = 0;
+    if (before == ST_ACCEPT && c->alerted_epoch != known(c)->epoch) {
+        alert(c, ALERT_NEW_PRIMARY, known(c)->epoch);
+        c->alerted_epoch = known(c)->epoch;
+    }
+}
+
+static void enter_holder_change(struct core *c, enum core_state before)
+{
+    if (before == ST_HOLDER_PREPARE) {
+        c->draft = *base(c);
+        c->draft.version++;
+    } else {
+        change_build(c, change_wanted(c));
+    }
+    clear_votes(c);
+}
+
+/* Nothing that was granted counts from here on, and no ballot up to this one is used again (R5). */
+static void enter_released(struct core *c)
+{
+    c->released = c->mine;
+    c->release_until_ms = c->now_ms + ttl_ms(c);
+    c->released_at_ms = c->now_ms;
+    c->released_epoch = known(c)->epoch;
+    forget_lease(c);
+    clear_votes(c);
+}
+
+void enter(struct core *c, enum core_state s)
+{
+    enum core_state before = c->state;
+
+    c->state = s;
+    c->since_ms = c->now_ms;
+    if (s == ST_STANDING)
+        enter_standing(c, before);
+    else if (s == ST_PREVOTE || s == ST_HOLDER_PREPARE)
+        begin_attempt(c);
+    else if (s == ST_PREPARE)
+        clear_votes(c);
+    else if (s == ST_FREEZE)
+        enter_freeze(c);
+    else if (s == ST_YIELD) {
+        c->yield_to = longer_log(c);
+        c->yield_at = c->answers[c->yield_to].at;
+        clear_votes(c);
+    } else if (s == ST_FETCH)
+        c->attempt_until_ms = c->now_ms + FETCH_HEARTBEATS * heartbeat_ms(c);
+    else if (s == ST_ACCEPT)
+        enter_accept(c);
+    else if (s == ST_HOLDER)
+        enter_holder(c, before);
+    else if (s == ST_HOLDER_CHANGE)
+        enter_holder_change(c, before);
+    else if (s == ST_RELEASED)
+        enter_released(c);
+    if (is_holder_state(s) && s != ST_HOLDER)
+        c->is_chosen = false;
+    if (s == ST_FOLLOWING)
+        c->failures = 0;
+}
+
+/* --- asking the voters
+ * ---------------------------------------------------------------------------- */
+
+static bool is_time_to_ask(struct core *c, uint8_t slot)
+{
+    if (!due(c, c->ask_at_ms[slot]))
+        return false;
+    c->ask_at_ms[slot] = c->now_ms + jitter(c, 0);
+    (void)due(c, c->ask_at_ms[slot]);
+    return true;
+}
+
+/* Every transmission of ACCEPT has a seq of its own (R2). */
+static struct msg make_request(struct core *c, enum msg_type type)
+{
+    struct msg m = { .type = type, .ballot = c->mine };
+
+    if (type == MSG_ACCEPT) {
+        m.version = c->draft.version;
+        m.ttl_ms = c->draft.ttl_ms;
+        m.record = &c->draft;
+        m.seq = next_seq(c, m.ttl_ms);
+    }
+    return m;
+}
+
+/* Puts a request to every slot of `slots` that has not answered and whose turn it is. */
+static void ask_slots(struct core *c, uint16_t slots, enum msg_type type)
+{
+    for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++) {
+        struct msg m;
+
+        if ((slots & slot_bit(slot)) == 0 || slot == c->self)
+            continue;
+        if (((c->granted | c->refused) & slot_bit(slot)) != 0 || !is_time_to_ask(c, slot))
+            continue;
+        m = make_request(c, type);
+        send_to(c, slot, &m);
+    }
+}
+
+static void ask_self(struct core *c, enum msg_type type)
+{
+    struct msg m;
+
+    if ((c->granted & slot_bit(c->self)) != 0 || c->voter.is_writing || !is_time_to_ask(c, c->self))
+        return;
+    m = make_request(c, type);
+    ask_own_voter(c, &m);
+}
+
+static bool has_own_promise(const struct core *c)
+{
+    return ballot_compare(&c->voter.durable.promised, &c->mine) == 0;
+}
+
+static bool has_own_acceptance(const struct core *c)
+{
+    return record_order(&c->voter.durable.accepted, c->voter.durable.record.version, &c->mine,
+                        c->draft.version) == 0;
+}
+
+static void want_prevotes(struct core *c)
+{
+    ask_self(c, MSG_PREVOTE);
+    ask_slots(c, record_electorate(known(c)), MSG_PREVOTE);
+}
+
+/* R4: the own voter has promised on disk before anybody else is asked. */
+static void want_promises(struct core *c)
+{
+    if ((c->granted & slot_bit(c->self)) == 0)
+        ask_self(c, MSG_PREPARE);
+    if (has_own_promise(c))
+        ask_slots(c, record_electorate(base(c)), MSG_PREPARE);
+}
+
+static void want_frozen_logs(struct core *c)
+{
+    struct msg own = { .type = MSG_FREEZE, .ballot = c->mine };
+
+    if (!c->answers[c->self].is_there && !c->voter.is_writing && is_time_to_ask(c, c->self))
+        ask_own_voter(c, &own);
+    ask_slots(c, record_db_members(base(c)), MSG_FREEZE);
+}
+
+static void want_yield(struct core *c)
+{
+    struct msg m = { .type = MSG_YIELD, .ballot = c->mine, .at = c->yield_at };
+
+    if (is_time_to_ask(c, c->yield_to))
+        send_to(c, c->yield_to, &m);
+}
+
+static void want_acceptances(struct core *c)
+{
+    if (!has_own_acceptance(c) || (c->granted & slot_bit(c->self)) == 0)
+        ask_self(c, MSG_ACCEPT);
+    if (has_own_acceptance(c)) {
+        if (!c->draft.is_paused)
+            c->is_paused = false; /* not in force from the sending on: the lease is valid here */
+        ask_slots(c, record_electorate(&c->draft), MSG_ACCEPT);
+    }
+}
+
+/* --- renewing
+ * --------------------------------------------------------------------------------------- */
+
+static void send_record(struct core *c, uint8_t slot)
+{
+    struct msg m = { .type = MSG_ACCEPT, .ballot = c->standing_ballot };
+
+    m.version = known(c)->version;
+    m.ttl_ms = ttl_ms(c);
+    m.record = known(c);
+    m.seq = next_seq(c, m.ttl_ms);
+    send_to(c, slot, &m);
+}
+
+/* A holder whose fence does not answer, or whose deadline has passed, lets its lease run out. */
+static bool may_renew(const struct core *c)
+{
+    return c->now_ms < c->valid_until_ms && (c->copy.fence_answers || c->is_paused);
+}
+
+/* One transmission to all, the own voter included: the same moment, the same seq. */
+static void send_everywhere(struct core *c, uint16_t electorate, const struct msg *request)
+{
+    struct msg m = *request;
+
+    ask_own_voter(c, &m);
+    for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++)
+        if (slot != c->self && (electorate & slot_bit(slot)) != 0) {
+            m = *request;
+            send_to(c, slot, &m);
+        }
+}
+
+/* A change on its way renews by itself: those who have it answer again without writing. RENEW is
+ * for records that a majority accepted. */
+static void want_renewals(struct core *c)
+{
+    struct msg m = { .type = MSG_RENEW, .ballot = c->standing_ballot };
+
+    if (!may_renew(c) || !due(c, c->renew_at_ms))
+        return;
+    c->renew_at_ms = c->now_ms + heartbeat_ms(c);
+    (void)due(c, c->renew_at_ms);
+    if (c->state == ST_HOLDER_CHANGE && has_own_acceptance(c))
+        m = make_request(c, MSG_ACCEPT);
+    else {
+        m.version = known(c)->version;
+        m.ttl_ms = ttl_ms(c);
+        m.seq = next_seq(c, m.ttl_ms);
+    }
+    send_everywhere(c, record_electorate(known(c)), &m);
+}
+
+static void want_lagging_up(struct core *c)
+{
+    uint16_t lagging = c->lagging;
+
+    c->lagging = 0;
+    if (c->state != ST_HOLDER || !may_renew(c))
+        return;
+    for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++)
+        if ((lagging & slot_bit(slot)) != 0)
+            send_record(c, slot);
+}
+
+/* RELEASE may be lost; it is repeated while the lease could still stand in somebody's way. */
+static void want_release(struct core *c)
+{
+    struct msg m = { .type = MSG_RELEASE, .ballot = c->released };
+
+    if (c->now_ms >= c->release_until_ms)
+        return;
+    if (is_time_to_ask(c, c->self)) {
+        struct msg own = m;
+
+        ask_own_voter(c, &own);
+    }
+    for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++)
+        if (slot != c->self && (record_electorate(known(c)) & slot_bit(slot)) != 0 &&
+            is_time_to_ask(c, slot))
+            send_to(c, slot, &m);
+}
+
+/* --- gossip
+ * ----------------------------------------------------------------------------------------- */
+
+static void gossip_to(struct core *c, uint16_t slots)
+{
+    for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++) {
+        struct msg m = { .type = MSG_GOSSIP };
+
+        if (slot != c->self && (slots & slot_bit(slot)) != 0)
+            send_to(c, slot, &m);
+    }
+}
+
+/* The holder's renewals carry its gossip, and the answers to them go back to it; what is left is
+ * to tell the others. */
+static void want_gossip(struct core *c)
+{
+    uint16_t slots = record_electorate(known(c));
+
+    if (c->self == HM_NOBODY || !due(c, c->gossip_at_ms))
+        return;
+    c->gossip_at_ms = c->now_ms + heartbeat_ms(c);
+    (void)due(c, c->gossip_at_ms);
+    if (is_holder_state(c->state))
+        return;
+    if (c->voter.lease.member < HM_MEMBERS_MAX && holder_is_heard(c))
+        slots &= (uint16_t)~slot_bit(c->voter.lease.member);
+    gossip_to(c, slots);
+}
+
+static void want_record(struct core *c)
+{
+    uint16_t slots = record_electorate(c->draft.epoch != 0 ? &c->draft : &c->config.first);
+
+    if (!due(c, c->gossip_at_ms))
+        return;
+    c->gossip_at_ms = c->now_ms + heartbeat_ms(c);
+    (void)due(c, c->gossip_at_ms);
+    for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++) {
+        struct msg m = { .type = MSG_QUERY };
+
+        if ((slots & slot_bit(slot)) != 0)
+            send_to(c, slot, &m);
+    }
+}
+
+static void want_repointed(struct core *c)
+{
+    uint8_t holder = followed_holder(c);
+    struct core_effect *e;
+
+    if (holder == HM_NOBODY || c->config.role != ROLE_DB ||
+        (c->repointed_epoch == known(c)->epoch && c->repointed_to == holder))
+        return;
+    c->repointed_epoch = known(c)->epoch;
+    c->repointed_to = holder;
+    e = ask(c, DO_REPOINT);
+    e->repoint.member = holder;
+    e->repoint.epoch = known(c)->epoch;
+}
+
+/* --- the door
+ * --------------------------------------------------------------------------------------- */
+
+static void want_of_state(struct core *c)
+{
+    switch (c->state) {
+    case ST_PREVOTE:
+        want_prevotes(c);
+        break;
+    case ST_PREPARE:
+        want_promises(c);
+        break;
+    case ST_FREEZE:
+        want_frozen_logs(c);
+        break;
+    case ST_YIELD:
+        want_yield(c);
+        break;
+    case ST_ACCEPT:
+        want_acceptances(c);
+        break;
+    case ST_HOLDER:
+    case ST_HANDOVER:
+        want_renewals(c);
+        want_lagging_up(c);
+        break;
+    case ST_HOLDER_PREPARE:
+        want_renewals(c);
+        want_promises(c);
+        break;
+    case ST_HOLDER_CHANGE:
+        want_renewals(c);
+        want_acceptances(c);
+        break;
+    case ST_RELEASED:
+    case ST_STANDING:
+        if (c->released_at_ms != HM_PAST)
+            want_release(c);
+        break;
+    case ST_OBSERVING:
+        want_record(c);
+        break;
+    case ST_START:
+    case ST_BLANK:
+    case ST_STOPPED:
+    case ST_VOTING:
+    case ST_OUTSIDE:
+    case ST_FOLLOWING:
+    case ST_FETCH:
+    case CORE_STATES_N:
+        break;
+    }
+}
+
+void want(struct core *c)
+{
+    want_of_state(c);
+    want_copy(c);
+    follow_order(c);
+    want_repointed(c);
+    if (c->state != ST_BLANK && c->state != ST_STOPPED && c->state != ST_OBSERVING &&
+        c->state != ST_OUTSIDE)
+        want_gossip(c);
+}
