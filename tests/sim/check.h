@@ -22,10 +22,9 @@
 enum {
     CHECK_NODES_MAX = 12,
     CHECK_IDENTITIES_MAX = 32, /* nodes times incarnations in one run */
-    CHECK_ENTRIES_MAX = 512,   /* (ballot, version) that are remembered */
+    CHECK_ENTRIES_MAX = 768,   /* (ballot, version) that are remembered */
     CHECK_ATTEMPTS_MAX = 64,   /* ballots in use at about the same time */
     CHECK_BRANCHES_MAX = 1024,
-    CHECK_SENT_MAX = 256,
     CHECK_WHAT_MAX = 400,
 };
 
@@ -58,12 +57,12 @@ struct check_copy {
     enum copy_state state; /* PRIMARY also while orphaned backends could acknowledge */
     bool is_suspended;     /* every process is stopped: state tells what it would be if thawed */
     bool was_primary;
-    bool is_final;         /* all log on its disk has been read (true for every running primary) */
-    bool is_streaming;     /* it receives the log at this moment */
-    uint8_t follows;       /* node that it is set to follow, or HM_NOBODY */
+    bool is_final;     /* all log on its disk has been read (true for every running primary) */
+    bool is_streaming; /* it receives the log at this moment */
+    uint8_t follows;   /* node that it is set to follow, or HM_NOBODY */
     uint32_t branch;
-    uint64_t end;          /* bytes on that branch: received */
-    uint64_t flushed;      /* bytes on that branch that a power loss leaves there */
+    uint64_t end;     /* bytes on that branch: received */
+    uint64_t flushed; /* bytes on that branch that a power loss leaves there */
     uint64_t copy_id;
     uint64_t server_id;
     uint64_t began_epoch;
@@ -76,9 +75,9 @@ struct check_copy {
 struct check_eyes {
     void *world;
     int64_t (*now_us)(void *world);
-    hm_ms (*local_ms)(void *world, int node);              /* boot time of the host, now */
-    int64_t (*true_us)(void *world, int node, hm_ms local); /* when its boot time shows `local` */
-    const struct core *(*core)(void *world, int node); /* NULL: hamgrd does not run */
+    hm_ms (*local_ms)(void *world, int node);                 /* boot time of the host, now */
+    int64_t (*true_us)(void *world, int node, hm_ms local);   /* when its boot time shows `local` */
+    const struct core *(*core)(void *world, int node);        /* NULL: hamgrd does not run */
     const struct voter_state *(*disk)(void *world, int node); /* NULL: the file is missing */
     void (*copy)(void *world, int node, struct check_copy *ret); /* brings lazy state up to date */
 };
@@ -99,13 +98,12 @@ struct check_attempt {
     struct ballot ballot;
     uint32_t prevoted; /* identities that said they would */
     uint32_t promised; /* identities whose promise left */
-    uint32_t frozen;   /* identities whose answer to LOG_FREEZE left */
     bool is_checked;   /* its first ACCEPT was looked at */
     struct {
-        uint64_t copy_id;
+        uint64_t copy_id; /* 0: no answer to LOG_FREEZE left */
         uint32_t branch;
         uint64_t end;
-    } answer[CHECK_NODES_MAX]; /* of the frozen ones */
+    } answer[CHECK_NODES_MAX];
 };
 
 struct check_branch {
@@ -117,36 +115,33 @@ struct check_branch {
 };
 
 struct check_node {
-    int identity;       /* now; -1: none yet */
-    bool is_live;       /* hamgrd runs */
-    bool is_blank;      /* it started without the voter's file */
-    bool is_outside;    /* a failover was forced without it */
-    bool is_excused;    /* the fence helper does not run in time, and there is no gate */
-    bool clocks_stood;  /* since its last full round of renewals */
+    int identity;      /* now; -1: none yet */
+    bool is_live;      /* hamgrd runs */
+    bool is_blank;     /* it started without the voter's file */
+    bool is_outside;   /* a failover was forced without it */
+    bool is_excused;   /* the fence helper does not run in time, and there is no gate */
+    bool clocks_stood; /* since its last full round of renewals */
     bool has_disk;
     struct voter_state disk; /* the newest state that was reported as written, or loaded */
     int entry;               /* of what is accepted there; -1: none */
 
-    hm_ms valid_until_ms; /* as the core said last */
-    int64_t licence_us;   /* the copy may acknowledge until then; survives hamgrd */
+    hm_ms valid_until_ms;   /* as the core said last */
+    int64_t licence_us;     /* the copy may acknowledge until then; survives hamgrd */
     struct ballot top;      /* highest ballot it ever proposed */
     struct ballot barrier;  /* of an earlier life: everything up to it is over */
     struct ballot released; /* everything up to it is over */
-    uint64_t resumed_version; /* version of the newest record sent that is not paused, ... */
-    struct ballot resumed_ballot;
+    int own_chosen;         /* the highest chosen entry that this node holds; -1: none */
+    bool has_resumed;       /* the newest record that it sent as a holder is not paused */
     enum fence_mode told;   /* what the fence helper was told last */
+    uint64_t least_end;     /* async: what the copy that it promotes must reach */
 
     struct {
         bool is_there;
         int from;
         struct ballot ballot;
         uint64_t version;
-    } renewed; /* the newest RENEW received in this life */
-    struct {
-        uint32_t seq;
-        hm_ms ttl_ms;
-    } sent[CHECK_SENT_MAX];
-    uint32_t last_seq[HM_MEMBERS_MAX];
+    } renewed;                          /* the newest RENEW received in this life */
+    uint32_t last_seq[CHECK_NODES_MAX]; /* of ACCEPT and RENEW to each node, in this life */
     uint64_t heard_epoch; /* the newest position of a primary that it heard of in this life */
     uint64_t heard_end;
 
@@ -178,9 +173,9 @@ struct check {
     struct check_grant grant[CHECK_IDENTITIES_MAX][CHECK_NODES_MAX]; /* voter, holder */
 
     int entries_n;
-    int newest; /* the chosen entry that is highest in order; -1: none yet */
-    uint32_t top_incarnation; /* of the cluster, among chosen records */
-    int64_t sync_since_us;    /* since when chosen records promise sync; INT64_MAX: they do not */
+    int newest;      /* the chosen entry that is highest in order; -1: none yet */
+    bool is_forcing; /* a failover was forced, and no record of the new cluster is chosen yet */
+    int64_t sync_since_us; /* since when chosen records promise sync; INT64_MAX: they do not */
     int attempts_next;
     struct check_attempt attempt[CHECK_ATTEMPTS_MAX];
     int branches_n;
@@ -191,9 +186,9 @@ struct check {
     int promoted_node;
     uint64_t acked_epoch; /* the highest that acknowledged */
     int acked_node;
-    int64_t acked_us;     /* when an acknowledgement left last, */
-    int acked_last_node;  /* and where */
-    uint64_t failovers;   /* changes of holder among promotions: for the statistics */
+    int64_t acked_us;    /* when an acknowledgement left last, */
+    int acked_last_node; /* and where */
+    uint64_t failovers;  /* changes of holder among promotions: for the statistics */
 
     bool is_calm; /* P5: only faults that must not be felt */
     int64_t calm_gap_us;
@@ -236,8 +231,8 @@ void check_branched(struct check *ck, uint32_t id, uint32_t parent, uint64_t for
  * server that comes up as the primary that it was before hamgr (the adoption at the start). */
 void check_promoted(struct check *ck, int node, uint32_t branch, uint64_t epoch);
 /* The packet that acknowledges the write that ends at `lsn` leaves the host. epoch: began_epoch
- * of the copy when it executed the write. released_us: when the commit returned, that is when its rule
- * was fulfilled. is_confirmed: PostgreSQL always true; Redis: WAIT was answered for it. */
+ * of the copy when it executed the write. released_us: when the commit returned, that is when its
+ * rule was fulfilled. is_confirmed: PostgreSQL always true; Redis: WAIT was answered for it. */
 void check_acknowledged(struct check *ck, int node, uint32_t branch, uint64_t epoch, uint64_t lsn,
                         int64_t released_us, bool is_confirmed);
 
@@ -245,9 +240,9 @@ void check_acknowledged(struct check *ck, int node, uint32_t branch, uint64_t ep
 
 /* The host goes on after all of its clocks stood still. */
 void check_clocks_stood(struct check *ck, int node);
-/* From now on (until told otherwise) the fence helper of a node without a gate does not run in time:
- * it is dead or stopped, or the whole host stands still. Told with is_excused = false when the
- * helper has run again and has done what was overdue. */
+/* From now on (until told otherwise) the fence helper of a node without a gate does not run in
+ * time: it is dead or stopped, or the whole host stands still. Told with is_excused = false when
+ * the helper has run again and has done what was overdue. */
 void check_excused(struct check *ck, int node, bool is_excused);
 /* The operator forces a failover: `survivors` are bits of nodes; he vouches for all others. */
 void check_forced(struct check *ck, uint32_t survivors);

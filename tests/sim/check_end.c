@@ -1,0 +1,180 @@
+/* check_end.c - what must be true in the end (P4, P6), and what must not be felt (P5). */
+#include "check_inner.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* A primary acknowledges a client at least so often once everything is well. */
+#define ACKNOWLEDGED_LATELY_US 1000000
+
+/* --- P5 ------------------------------------------------------------------------------------- */
+
+void check_calm(struct check *ck, int64_t gap_us)
+{
+    const struct record *r = check_newest(ck);
+
+    ck->is_calm = true;
+    ck->calm_gap_us = gap_us;
+    ck->calm_acked_us = check_now(ck);
+    ck->calm_epoch = r == NULL ? 0 : r->epoch;
+}
+
+static void no_gap(struct check *ck)
+{
+    int64_t gap_us = check_now(ck) - ck->calm_acked_us;
+
+    if (ck->is_calm && gap_us > ck->calm_gap_us)
+        check_break(ck, INV_P5, "no acknowledgement for %lld ms, and no fault that explains it",
+                    (long long)gap_us / 1000);
+}
+
+void check_calm_ended(struct check *ck)
+{
+    no_gap(ck);
+    ck->is_calm = false;
+}
+
+void check_calm_ack(struct check *ck)
+{
+    if (!ck->is_calm)
+        return;
+    no_gap(ck);
+    ck->calm_acked_us = check_now(ck);
+}
+
+void check_calm_epoch(struct check *ck, uint64_t epoch)
+{
+    if (ck->is_calm && epoch > ck->calm_epoch)
+        check_break(ck, INV_P5, "epoch %llu after epoch %llu, and no fault that asks for it",
+                    (unsigned long long)epoch, (unsigned long long)ck->calm_epoch);
+}
+
+/* --- P4 and P6 ------------------------------------------------------------------------------ */
+
+static bool missing(char *why, int node, const char *what)
+{
+    (void)snprintf(why, CHECK_WHAT_MAX, "node %d %s", node, what);
+    return false;
+}
+
+static bool has_working_primary(struct check *ck, const struct record *r, int holder, char *why)
+{
+    struct check_copy copy;
+
+    if (holder < 0 || !ck->node[holder].is_live)
+        return missing(why, holder, "holds the newest record, and its hamgrd does not run");
+    if (ck->node[holder].valid_until_ms <= check_local(ck, holder))
+        return missing(why, holder, "holds the newest record, and has no lease");
+    check_look(ck, holder, &copy);
+    if (!check_is_writable(&copy))
+        return missing(why, holder,
+                       copy.is_suspended ? "is a suspended primary"
+                                         : "holds, and its copy is no primary");
+    if (copy.copy_id != r->copy_id)
+        return missing(why, holder, "runs another copy than its record names");
+    if (ck->acked_last_node != holder || check_now(ck) - ck->acked_us > ACKNOWLEDGED_LATELY_US)
+        return missing(why, holder, "is primary and acknowledges nothing");
+    return true;
+}
+
+static bool is_good_standby(struct check *ck, int node, int holder, char *why)
+{
+    struct check_copy copy;
+
+    check_look(ck, node, &copy);
+    if (copy.state != COPY_STANDBY || copy.is_suspended) {
+        (void)snprintf(why, CHECK_WHAT_MAX, "node %d: its copy is %s%s", node,
+                       copy_state_name(copy.state), copy.is_suspended ? ", suspended" : "");
+        return false;
+    }
+    if (copy.follows != holder || !copy.is_streaming)
+        return missing(why, node,
+                       copy.follows == holder ? "follows and does not stream"
+                                              : "does not follow the primary");
+    return true;
+}
+
+static bool knows_the_record(struct check *ck, int node, char *why)
+{
+    const struct check_node *n = &ck->node[node];
+    const struct record *r = check_newest(ck);
+
+    if (!n->is_live)
+        return missing(why, node, "is a member, and its hamgrd does not run");
+    if (n->entry < 0 || n->disk.record.epoch != r->epoch || n->disk.record.voters != r->voters)
+        return missing(why, node, "does not know the record");
+    return true;
+}
+
+bool check_is_converged(struct check *ck, char *ret_why)
+{
+    const struct record *r = check_newest(ck);
+    int holder;
+
+    ret_why[0] = '\0';
+    if (r == NULL) {
+        (void)snprintf(ret_why, CHECK_WHAT_MAX, "no record was ever chosen");
+        return false;
+    }
+    holder = check_slot(ck, r, r->holder);
+    if (!has_working_primary(ck, r, holder, ret_why))
+        return false;
+    if (r->old_voters != 0)
+        return missing(ret_why, holder, "has a change of members under way");
+    for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++) {
+        int node = check_slot(ck, r, slot);
+
+        if ((r->voters >> slot & 1u) == 0)
+            continue;
+        if (node < 0 ||
+            ck->identity[ck->node[node].identity].incarnation != r->member[slot].incarnation) {
+            (void)snprintf(ret_why, CHECK_WHAT_MAX, "slot %u is a member that is gone", slot);
+            return false;
+        }
+        if (!knows_the_record(ck, node, ret_why))
+            return false;
+        if (node != holder && r->member[slot].role == ROLE_DB &&
+            !is_good_standby(ck, node, holder, ret_why))
+            return false;
+    }
+    return true;
+}
+
+/* Every member's state and reason, as short as it can be said. */
+static void tell_everybody(struct check *ck, char *text, size_t size)
+{
+    size_t used = 0;
+
+    for (int i = 0; i < ck->nodes; i++) {
+        const struct core *c = ck->eyes.core(ck->eyes.world, i);
+        struct check_copy copy;
+        int n;
+
+        if (ck->node[i].identity < 0)
+            continue;
+        check_look(ck, i, &copy);
+        n = snprintf(text + used, size - used, "; %d: %s rule %u copy %s%s epoch %llu", i,
+                     c == NULL ? "down" : core_state_name(c->state), c == NULL ? 0 : c->rule,
+                     copy_state_name(copy.state), copy.is_suspended ? "/suspended" : "",
+                     (unsigned long long)ck->node[i].disk.record.epoch);
+        if (n < 0 || used + (size_t)n >= size)
+            return;
+        used += (size_t)n;
+    }
+}
+
+void check_too_late(struct check *ck)
+{
+    char why[CHECK_WHAT_MAX];
+    char all[CHECK_WHAT_MAX];
+    const struct record *r = check_newest(ck);
+    char ignored[CHECK_WHAT_MAX];
+    bool is_writable;
+
+    if (check_failed(ck) || check_is_converged(ck, why))
+        return;
+    is_writable = r != NULL && has_working_primary(ck, r, check_slot(ck, r, r->holder), ignored);
+    all[0] = '\0';
+    tell_everybody(ck, all, sizeof all);
+    check_break(ck, is_writable ? INV_P6 : INV_P4, "%s%s", why, all);
+}

@@ -1,0 +1,61 @@
+/* check_lease.c - how long a holder may believe that it holds. */
+#include "check_inner.h"
+
+/* Identities that owe their vote to the holder until `until_us`, its own voter always. The slack
+ * is the rounding of times only: the design's margin covers the drift. */
+static uint32_t supporters(const struct check *ck, int node, int64_t until_us)
+{
+    uint32_t set = 1u << ck->node[node].identity;
+
+    for (int i = 0; i < ck->identities_n; i++)
+        if (ck->grant[i][node].until_us + ROUNDING_US >= until_us)
+            set |= 1u << i;
+    return set;
+}
+
+static void must_be_only_one(struct check *ck, int node, int64_t until_us)
+{
+    int64_t now_us = check_now(ck);
+
+    for (int i = 0; i < ck->nodes; i++) {
+        const struct check_node *other = &ck->node[i];
+
+        if (i == node || other->licence_us <= now_us || other->clocks_stood || other->is_outside)
+            continue;
+        check_break(ck, INV_LEASE, "node %d holds until %+lld us and node %d until %+lld us", node,
+                    (long long)(until_us - now_us), i, (long long)(other->licence_us - now_us));
+    }
+}
+
+void check_lease(struct check *ck, int node, const struct core *c)
+{
+    struct check_node *n = &ck->node[node];
+    const struct check_entry *e;
+    hm_ms until_ms = core_valid_until(c);
+    int64_t until_us;
+
+    if (until_ms == n->valid_until_ms)
+        return;
+    n->valid_until_ms = until_ms;
+    if (until_ms <= check_local(ck, node) || n->is_outside)
+        return;
+
+    until_us = ck->eyes.true_us(ck->eyes.world, node, until_ms);
+    e = check_accepted(ck, node);
+    if (n->is_blank || e == NULL) {
+        check_break(ck, INV_LEASE, "node %d: a lease without a durable record", node);
+        return;
+    }
+    /* Its next full round of renewals heals a holder whose clocks stood still. */
+    if (check_majority(ck, &e->record, supporters(ck, node, until_us), !e->is_chosen))
+        n->clocks_stood = false;
+    else if (!n->clocks_stood)
+        check_break(ck, INV_LEASE,
+                    "node %d: believes in its lease for %lld us more than a majority owes it", node,
+                    (long long)(until_us - check_now(ck)));
+    if (n->clocks_stood)
+        return;
+    must_be_only_one(ck, node, until_us);
+    if (until_us > n->licence_us)
+        n->licence_us = until_us;
+}
