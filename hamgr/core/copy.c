@@ -370,6 +370,7 @@ static void answer_freeze(struct core *c)
                                                   .copy_id = answer.copy_id };
     c->granted |= slot_bit(c->self);
     c->incarnations[c->self] = c->config.incarnation;
+    c->has_news = true;
 }
 
 static bool is_freezable(const struct core *c)

@@ -254,6 +254,7 @@ enum hm_rc core_step(struct core *c, const struct core_event *ev, struct core_ef
     c->wall_ms = ev->wall_ms;
     c->out = ret_do;
     ret_do->n = 0;
+    c->moves_n = 0;
     take_event(c, ev);
     /* The own voter answers within the step, and what it says may decide the next state. */
     for (unsigned rounds = 0; rounds < 16; rounds++) {

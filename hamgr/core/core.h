@@ -70,6 +70,7 @@ struct sent {
 };
 #define CORE_SENT_MAX 64
 #define CORE_INBOX_MAX 4
+#define CORE_MOVES_MAX 32
 
 struct freeze_answer {
     bool is_there;
@@ -82,6 +83,11 @@ struct core {
     struct core_config config;
     struct prng prng;
     enum core_state state;
+    struct {
+        enum core_state from;
+        uint16_t rule;
+    } moves[CORE_MOVES_MAX]; /* the changes of state in the last step, in order */
+    uint8_t moves_n;
     uint16_t rule; /* the row that decided last */
     hm_ms now_ms;
     hm_ms wall_ms;
@@ -122,6 +128,7 @@ struct core {
     bool is_yielded_to; /* a candidate with a shorter log stood back for this member */
     bool wants_rebuild; /* the own copy diverged */
     bool has_news;      /* an answer was heard since the last decision */
+    bool has_deferred;  /* went back once to let another go first */
     bool had_lease;     /* since the daemon started */
     hm_ms gossip_at_ms;
     struct ballot adopted_ballot;

@@ -21,6 +21,7 @@ void make_gossip(struct core *c, struct gossip *g)
 {
     const struct record *r = known(c);
     bool is_mine = is_holder_copy(c, r);
+    bool is_there = c->copy.state == COPY_SUSPENDED || c->copy.state == COPY_PRIMARY;
 
     memset(g, 0, sizeof *g);
     g->copy = c->copy.state;
@@ -36,8 +37,7 @@ void make_gossip(struct core *c, struct gossip *g)
     g->is_nofailover = c->config.is_nofailover;
     g->wants_rebuild = c->wants_rebuild;
     g->sees_majority = c->config.role == ROLE_DB && sees_majority(c);
-    g->is_holder = is_holder_state(c->state) ||
-                   (is_mine && c->copy.state == COPY_SUSPENDED && c->state != ST_RELEASED);
+    g->is_holder = is_holder_state(c->state) || (is_mine && is_there && c->state != ST_RELEASED);
     g->released = c->released_at_ms != HM_PAST;
 }
 
@@ -411,8 +411,18 @@ static bool is_request(enum msg_type type)
            type == MSG_RELEASE || type == MSG_FREEZE;
 }
 
+/* A member that was silent is heard again: what waits for it need not wait longer. */
+static void note_return(struct core *c, uint8_t slot)
+{
+    if (view_recent(&c->view, slot, c->now_ms - 2 * heartbeat_ms(c)) != NULL)
+        return;
+    c->ask_at_ms[slot] = hm_min_ms(c->ask_at_ms[slot], c->now_ms);
+    c->stand_at_ms = hm_min_ms(c->stand_at_ms, c->now_ms);
+}
+
 static void note_sender(struct core *c, const struct msg *m)
 {
+    note_return(c, m->from);
     if (m->ballot.counter > c->top_counter)
         c->top_counter = m->ballot.counter;
     view_note_gossip(&c->view, m->from, &m->gossip, c->now_ms);

@@ -140,6 +140,15 @@ static bool has_votes(const struct core *c, const struct record *r)
     return record_is_majority(r, yes);
 }
 
+/* The prevotes brought news of a member that was silent when this one stood up: its suspended
+ * copy, or its longer log. Once for each time that a lease ended. */
+bool another_goes_first(struct core *c)
+{
+    uint8_t rank;
+
+    return !c->has_deferred && majority_prevoted(c) && !is_first_in_line(c, &rank);
+}
+
 bool majority_prevoted(struct core *c)
 {
     return has_votes(c, known(c));

@@ -10,22 +10,35 @@ const char *core_why(const struct core *c)
     return row != NULL ? row->because : "nothing has been decided yet";
 }
 
-char *core_narrate(const struct core *c, enum core_state before, char *line, size_t size)
+static void add_rule(struct text *t, uint16_t id, enum core_state from)
+{
+    const struct rule *row = rule_find(id);
+
+    text_add(t, " rule ");
+    text_add_u64(t, id);
+    text_add_char(t, ' ');
+    text_add(t, core_state_name(from));
+    if (row != NULL && row->to != from) {
+        text_add(t, " -> ");
+        text_add(t, core_state_name(row->to));
+    }
+    text_add(t, ": ");
+    text_add(t, row != NULL ? row->because : "nothing has been decided yet");
+}
+
+char *core_narrate(const struct core *c, char *line, size_t size)
 {
     struct text t;
 
     text_init(&t, line, size);
     text_add(&t, c->config.name);
-    text_add(&t, " rule ");
-    text_add_u64(&t, c->rule);
-    text_add_char(&t, ' ');
-    text_add(&t, core_state_name(before));
-    if (c->state != before) {
-        text_add(&t, " -> ");
-        text_add(&t, core_state_name(c->state));
+    if (c->moves_n == 0)
+        add_rule(&t, c->rule, c->state);
+    for (unsigned i = 0; i < c->moves_n; i++) {
+        if (i > 0)
+            text_add_char(&t, ';');
+        add_rule(&t, c->moves[i].rule, c->moves[i].from);
     }
-    text_add(&t, ": ");
-    text_add(&t, core_why(c));
     return line;
 }
 

@@ -4,9 +4,10 @@
 
 #include "core/core.h"
 
-/* "db2 rule 39 standing -> prevote: its turn has come", or "... following: the lease of another
- * member runs" when the state stayed. Cut to size; always NUL-terminated. Returns line. */
-char *core_narrate(const struct core *c, enum core_state before, char *line, size_t size);
+/* What the last step decided: "db2 rule 39 standing -> prevote: its turn has come", one after the
+ * other where it moved more than once; where it did not move, "db2 rule 29 following: the lease of
+ * another member runs". Cut to size; always NUL-terminated. Returns line. */
+char *core_narrate(const struct core *c, char *line, size_t size);
 
 /* The reason why the member is where it is, as in the decision table; never NULL. */
 const char *core_why(const struct core *c);

@@ -44,7 +44,8 @@ const struct rule rules[] = {
 
     ROW( 50, ST_PREVOTE,        holder_is_heard,         ST_FOLLOWING,      "a holder was heard"),
     ROW( 51, ST_PREVOTE,        may_not_stand,           ST_STANDING,       "it may not take over any more"),
-    ROW( 52, ST_PREVOTE,        majority_prevoted,       ST_PREPARE,        "a majority would promise"),
+    ROW( 52, ST_PREVOTE,        another_goes_first,      ST_STANDING,       "a member heard again goes first"),
+    ROW( 53, ST_PREVOTE,        majority_prevoted,       ST_PREPARE,        "a majority would promise"),
     ROW( 58, ST_PREVOTE,        attempt_is_old,          ST_STANDING,       "no majority would promise in time"),
     ROW( 59, ST_PREVOTE,        always,                  ST_PREVOTE,        "it waits for prevotes"),
 
@@ -117,9 +118,9 @@ static const struct rule *first_row(unsigned state)
     static const uint8_t first[CORE_STATES_N] = {
         [ST_START] = 3,          [ST_BLANK] = 6,     [ST_STOPPED] = 7,    [ST_VOTING] = 8,
         [ST_OBSERVING] = 9,      [ST_OUTSIDE] = 10,  [ST_FOLLOWING] = 12, [ST_STANDING] = 14,
-        [ST_PREVOTE] = 25,       [ST_PREPARE] = 30,  [ST_FREEZE] = 37,    [ST_YIELD] = 42,
-        [ST_FETCH] = 45,         [ST_ACCEPT] = 49,   [ST_HOLDER] = 54,    [ST_HOLDER_PREPARE] = 63,
-        [ST_HOLDER_CHANGE] = 69, [ST_HANDOVER] = 73, [ST_RELEASED] = 76,
+        [ST_PREVOTE] = 25,       [ST_PREPARE] = 31,  [ST_FREEZE] = 38,    [ST_YIELD] = 43,
+        [ST_FETCH] = 46,         [ST_ACCEPT] = 50,   [ST_HOLDER] = 55,    [ST_HOLDER_PREPARE] = 64,
+        [ST_HOLDER_CHANGE] = 70, [ST_HANDOVER] = 74, [ST_RELEASED] = 77,
     };
 
     return &rules[first[state]];
@@ -153,6 +154,14 @@ static bool begins_anew(const struct rule *row)
     return row->to == ST_HOLDER_PREPARE && row->when != always;
 }
 
+static void note_move(struct core *c, const struct rule *row)
+{
+    HM_BUG_ON(c->moves_n == CORE_MOVES_MAX); /* the table goes in circles */
+    c->moves[c->moves_n].from = c->state;
+    c->moves[c->moves_n].rule = row->id;
+    c->moves_n++;
+}
+
 void decide(struct core *c)
 {
     for (unsigned moves = 0; moves < 16; moves++) {
@@ -163,6 +172,7 @@ void decide(struct core *c)
         c->rule = row->id;
         if (row->to == c->state && !begins_anew(row))
             return;
+        note_move(c, row);
         enter(c, row->to);
     }
 }

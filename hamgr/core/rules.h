@@ -8,6 +8,7 @@
 
 #include "core/core.h"
 
+#define RULE_DEFER 52        /* the row whose way back to standing is no failure */
 #define ST_ANY CORE_STATES_N /* a row for every state but the one it leads to */
 
 typedef bool guard(struct core *c);
@@ -47,6 +48,7 @@ const struct rule *rule_find(uint16_t id);
     X(another_is_named)                                                                            \
     X(turn_has_come)                                                                               \
     X(may_not_stand)                                                                               \
+    X(another_goes_first)                                                                          \
     X(majority_prevoted)                                                                           \
     X(attempt_is_old)                                                                              \
     X(is_beaten)                                                                                   \

@@ -48,15 +48,21 @@ static void begin_attempt(struct core *c)
 /* Back from an attempt, or from a lease: wait a little longer every time. */
 static void enter_standing(struct core *c, enum core_state before)
 {
+    bool is_deferring = before == ST_PREVOTE && c->moves[c->moves_n - 1].rule == RULE_DEFER;
     bool is_failed = before == ST_PREVOTE || before == ST_PREPARE || before == ST_FREEZE ||
                      before == ST_FETCH || before == ST_ACCEPT;
 
     if (is_holder_state(before))
         alert(c, ALERT_LOST_LEASE, known(c)->epoch);
     c->stand_at_ms = c->now_ms;
+    if (is_deferring) {
+        c->has_deferred = true;
+        return;
+    }
     if (!is_failed) {
         c->lease_end_ms = c->now_ms;
         c->failures = 0;
+        c->has_deferred = false;
         return;
     }
     c->stand_at_ms += jitter(c, c->failures);
