@@ -148,6 +148,7 @@ static void ask_fence(struct core *c, enum fence_mode mode, hm_ms until_ms, bool
     c->fence_asked_at_ms = c->now_ms;
     e = ask(c, DO_FENCE);
     e->fence.mode = mode;
+    e->fence.suspend_ms = until_ms - c->config.fence_margin_ms;
     e->fence.until_ms = until_ms;
     e->fence.is_gate_open = is_gate_open;
 }
