@@ -60,39 +60,39 @@ static void next_epoch(struct core *c, enum change_reason reason, const struct p
     record_add_change(r, reason, c->wall_ms);
 }
 
-void takeover_build(struct core *c)
+void core_takeover_build(struct core *c)
 {
-    if (base(c)->epoch == 0) {
+    if (core_base(c)->epoch == 0) {
         first_record(c);
         return;
     }
-    c->draft = *base(c);
-    if (is_holder_copy(c, &c->draft)) {
+    c->draft = *core_base(c);
+    if (core_is_holder_copy(c, &c->draft)) {
         c->draft.version++; /* the same epoch goes on */
         c->draft.switchover = (struct switchover){ .phase = SWITCH_NONE };
         return;
     }
-    takeover_pairs(c, &c->draft);
-    next_epoch(c, takeover_reason(c, base(c)), &c->answers[c->self].at);
+    core_takeover_pairs(c, &c->draft);
+    next_epoch(c, takeover_reason(c, core_base(c)), &c->answers[c->self].at);
 }
 
 /* failover --force: this member alone, in a new incarnation of the cluster. */
-void force_build(struct core *c)
+void core_force_build(struct core *c)
 {
     struct record *r = &c->draft;
 
-    *r = *known(c);
+    *r = *core_known(c);
     r->cluster_incarnation++;
     for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++)
         if (slot != c->self)
             memset(&r->member[slot], 0, sizeof r->member[slot]);
-    r->voters = slot_bit(c->self);
+    r->voters = core_slot_bit(c->self);
     r->old_voters = 0;
     r->is_paused = false;
     r->durability = DURABILITY_ASYNC;
     r->pairs_n = 1;
     r->pairs[0] = pair_alone;
-    if (is_holder_copy(c, known(c)))
+    if (core_is_holder_copy(c, core_known(c)))
         r->version++;
     else
         next_epoch(c, CHANGE_FORCED, &c->copy.at);
@@ -128,14 +128,14 @@ static bool is_replication_id_new(const struct core *c, const struct record *r)
 /* True only when every other db member was asked and none has a longer log. */
 static bool has_longest_log(const struct core *c)
 {
-    uint16_t others = record_db_members(known(c)) & (uint16_t)~slot_bit(c->self);
+    uint16_t others = record_db_members(core_known(c)) & (uint16_t)~core_slot_bit(c->self);
 
     for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++) {
         const struct gossip *g;
 
-        if ((others & slot_bit(slot)) == 0)
+        if ((others & core_slot_bit(slot)) == 0)
             continue;
-        g = view_recent(&c->view, slot, c->now_ms - 2 * heartbeat_ms(c));
+        g = view_recent(&c->view, slot, c->now_ms - 2 * core_heartbeat_ms(c));
         if (g == NULL || g->copy == COPY_UNKNOWN || g->copy == COPY_STARTING ||
             g->at.offset > c->copy.at.offset)
             return false;
@@ -160,7 +160,7 @@ static bool is_last_known_old(const struct core *c, const struct record *r)
     return c->copy.state == COPY_PRIMARY && c->copy.copy_id == r->copy_id &&
            c->copy.at.timeline == record_timeline(r)->timeline &&
            c->copy.at.offset > r->last_known.offset + r->max_lag_bytes / 2 &&
-           c->now_ms > c->changed_ms + ttl_ms(c);
+           c->now_ms > c->changed_ms + core_ttl_ms(c);
 }
 
 /* Which pairs the record should have, as far as one step goes (6.1). */
@@ -169,7 +169,7 @@ static bool next_pairs(struct core *c, struct record *r)
     struct pair wanted;
     uint64_t digest;
 
-    desired_pair(c, &wanted);
+    core_desired_pair(c, &wanted);
     digest = pair_digest(&wanted);
     if (record_has_pair(r, digest)) {
         bool is_only = r->pairs_n == 1;
@@ -194,13 +194,13 @@ static bool next_pairs(struct core *c, struct record *r)
 
 static bool are_pairs_to_change(struct core *c)
 {
-    const struct record *r = known(c);
+    const struct record *r = core_known(c);
     struct pair wanted;
     uint64_t digest;
 
     if (c->is_paused || c->copy.state != COPY_PRIMARY || c->copy.copy_id != r->copy_id)
         return false;
-    desired_pair(c, &wanted);
+    core_desired_pair(c, &wanted);
     digest = pair_digest(&wanted);
     if (!record_has_pair(r, digest))
         return true;
@@ -245,9 +245,9 @@ static bool is_switchover_over(struct core *c, const struct record *r)
     return r->switchover.order != c->order.id || c->order.kind != ORDER_SWITCHOVER;
 }
 
-enum change_kind change_wanted(struct core *c)
+enum change_kind core_change_wanted(struct core *c)
 {
-    const struct record *r = known(c);
+    const struct record *r = core_known(c);
 
     if (r->old_voters != 0)
         return CHANGE_END_JOINT;
@@ -294,11 +294,11 @@ static void write_order(struct core *c, struct record *r)
     case ORDER_MEMBER_ADD:
         r->old_voters = r->voters;
         r->member[o->member] = o->added;
-        r->voters |= slot_bit(o->member);
+        r->voters |= core_slot_bit(o->member);
         break;
     case ORDER_MEMBER_REMOVE:
         r->old_voters = r->voters;
-        r->voters &= (uint16_t)~slot_bit(o->member);
+        r->voters &= (uint16_t)~core_slot_bit(o->member);
         break;
     case ORDER_NONE:
     case ORDER_CANCEL:
@@ -311,7 +311,7 @@ static void write_order(struct core *c, struct record *r)
 static void end_joint(struct record *r)
 {
     for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++)
-        if ((r->voters & slot_bit(slot)) == 0)
+        if ((r->voters & core_slot_bit(slot)) == 0)
             memset(&r->member[slot], 0, sizeof r->member[slot]);
     r->old_voters = 0;
 }
@@ -328,11 +328,11 @@ static void write_timeline(struct core *c, struct record *r)
     record_add_timeline(r, timeline, r->epoch, c->copy.at.offset);
 }
 
-void change_build(struct core *c, enum change_kind kind)
+void core_change_build(struct core *c, enum change_kind kind)
 {
     struct record *r = &c->draft;
 
-    *r = *known(c);
+    *r = *core_known(c);
     r->version++;
     switch (kind) {
     case CHANGE_END_JOINT:
@@ -350,7 +350,7 @@ void change_build(struct core *c, enum change_kind kind)
         write_timeline(c, r);
         break;
     case CHANGE_PAIRS:
-        (void)next_pairs(c, r); /* change_wanted() has seen that there is something to do */
+        (void)next_pairs(c, r); /* core_change_wanted() has seen that there is something to do */
         break;
     case CHANGE_DURABILITY:
         r->durability = r->goal;
@@ -376,27 +376,27 @@ void change_build(struct core *c, enum change_kind kind)
 static uint8_t free_slot(const struct record *r)
 {
     for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++)
-        if (r->member[slot].role == ROLE_NONE && (record_electorate(r) & slot_bit(slot)) == 0)
+        if (r->member[slot].role == ROLE_NONE && (record_electorate(r) & core_slot_bit(slot)) == 0)
             return slot;
     return HM_NOBODY;
 }
 
 static const char *switchover_fault(struct core *c, struct order *o)
 {
-    if (known(c)->is_paused)
+    if (core_known(c)->is_paused)
         return "the cluster is paused: resume it first";
     if (o->member == HM_NOBODY)
-        o->member = successor(c);
+        o->member = core_successor(c);
     if (o->member == HM_NOBODY)
         return "no standby can take over now";
     if (o->member == c->self)
         return "the named member is the primary already";
-    return can_succeed(c, o->member) ? NULL : "the named member cannot take over now";
+    return core_can_succeed(c, o->member) ? NULL : "the named member cannot take over now";
 }
 
 static const char *member_fault(const struct core *c, struct order *o)
 {
-    const struct record *r = known(c);
+    const struct record *r = core_known(c);
 
     if (r->old_voters != 0)
         return "another change of members is under way";
@@ -408,7 +408,7 @@ static const char *member_fault(const struct core *c, struct order *o)
         o->member = free_slot(r);
         return o->member == HM_NOBODY ? "the cluster has as many members as it can have" : NULL;
     }
-    if (o->member >= HM_MEMBERS_MAX || (r->voters & slot_bit(o->member)) == 0)
+    if (o->member >= HM_MEMBERS_MAX || (r->voters & core_slot_bit(o->member)) == 0)
         return "there is no such member";
     return o->member == c->self ? "the holder cannot be removed: switch over first" : NULL;
 }
@@ -416,14 +416,16 @@ static const char *member_fault(const struct core *c, struct order *o)
 /* Why the order is refused; NULL: it is taken up. */
 static const char *order_fault(struct core *c, struct order *o)
 {
-    const struct record *r = known(c);
+    const struct record *r = core_known(c);
 
     if (o->kind == ORDER_FORCE) {
-        if (c->config.role != ROLE_DB || !has_record(c) || c->voter.is_blank || c->is_outdated)
+        if (c->config.role != ROLE_DB || !core_has_record(c) || c->voter.is_blank || c->is_outdated)
             return "only a database member that knows a record can be forced";
-        return is_holder_copy(c, r) || copy_is_fit(c, r) ? NULL : "its copy is no healthy standby";
+        return core_is_holder_copy(c, r) || core_copy_is_fit(c, r)
+                   ? NULL
+                   : "its copy is no healthy standby";
     }
-    if (!is_holder_state(c->state) || c->state == ST_HANDOVER)
+    if (!core_is_holder_state(c->state) || c->state == ST_HANDOVER)
         return "this member is not the holder";
     if (o->id <= r->last_order)
         return NULL;
@@ -450,49 +452,49 @@ static const char *order_fault(struct core *c, struct order *o)
 
 static void drop_order(struct core *c, enum hm_rc rc, const char *why)
 {
-    reply(c, c->order.id, rc, why);
+    core_reply(c, c->order.id, rc, why);
     c->order.kind = ORDER_NONE;
 }
 
-void take_order(struct core *c, const struct order *o)
+void core_take_order(struct core *c, const struct order *o)
 {
     struct order wanted = *o;
     const char *fault = order_fault(c, &wanted);
 
     if (fault != NULL) {
-        reply(c, o->id, HM_REFUSED, fault);
+        core_reply(c, o->id, HM_REFUSED, fault);
         return;
     }
     if (o->kind == ORDER_CANCEL) {
         drop_order(c, HM_REFUSED, "called off");
-        reply(c, o->id, HM_OK, "the switchover is called off");
+        core_reply(c, o->id, HM_OK, "the switchover is called off");
         return;
     }
     c->order = wanted;
-    c->order_until_ms = c->now_ms + ORDER_HEARTBEATS * heartbeat_ms(c);
+    c->order_until_ms = c->now_ms + ORDER_HEARTBEATS * core_heartbeat_ms(c);
     if (o->kind == ORDER_FORCE) {
-        force_build(c);
-        enter(c, ST_ACCEPT);
+        core_force_build(c);
+        core_enter(c, ST_ACCEPT);
     }
 }
 
 /* Answers the order under way when the record shows how it ended. */
-void follow_order(struct core *c)
+void core_follow_order(struct core *c)
 {
-    const struct record *r = known(c);
+    const struct record *r = core_known(c);
     bool is_in_force = r->last_order >= c->order.id &&
-                       ((is_holder_state(c->state) && c->is_chosen) || c->renewed.is_there);
+                       ((core_is_holder_state(c->state) && c->is_chosen) || c->renewed.is_there);
 
     if (c->order.kind == ORDER_NONE)
         return;
     if (c->order.kind == ORDER_SWITCHOVER) {
-        if (r->holder == c->order.member && followed_holder(c) == r->holder)
+        if (r->holder == c->order.member && core_followed_holder(c) == r->holder)
             drop_order(c, HM_OK, "the named member is primary");
-        else if (due(c, c->order_until_ms))
+        else if (core_due(c, c->order_until_ms))
             drop_order(c, HM_TIMED_OUT, "the named member did not become primary in time");
     } else if (is_in_force) {
         drop_order(c, HM_OK, "a majority accepted");
-    } else if (due(c, c->order_until_ms)) {
+    } else if (core_due(c, c->order_until_ms)) {
         drop_order(c, HM_TIMED_OUT, "no majority accepted in time");
     }
 }

@@ -1,22 +1,22 @@
-/* choose.c - which copy may take over, and which is best (DESIGN 6 and 6.1). */
+/* choose.c - which copy may take over, and which is best (ARCHITECTURE 6 and 6.1). */
 #include "core/inner.h"
 
 #include <string.h>
 
 static hm_ms recent_ms(const struct core *c)
 {
-    return c->now_ms - 2 * heartbeat_ms(c);
+    return c->now_ms - 2 * core_heartbeat_ms(c);
 }
 
-bool sees_majority(const struct core *c)
+bool core_sees_majority(const struct core *c)
 {
-    const struct record *r = known(c);
+    const struct record *r = core_known(c);
 
     return c->self != HM_NOBODY &&
-           record_is_majority(r, view_heard(&c->view, recent_ms(c)) | slot_bit(c->self));
+           record_is_majority(r, view_heard(&c->view, recent_ms(c)) | core_slot_bit(c->self));
 }
 
-bool is_holder_copy(const struct core *c, const struct record *r)
+bool core_is_holder_copy(const struct core *c, const struct record *r)
 {
     if (!c->has_copy || r->epoch == 0 || r->holder != c->self)
         return false;
@@ -34,14 +34,14 @@ bool is_holder_copy(const struct core *c, const struct record *r)
  * nobody runs one, a standby; and if nobody has data at all, the first db member makes some. */
 static bool may_found(const struct core *c)
 {
-    uint16_t others = record_db_members(known(c)) & (uint16_t)~slot_bit(c->self);
+    uint16_t others = record_db_members(core_known(c)) & (uint16_t)~core_slot_bit(c->self);
 
     if (c->copy.state == COPY_PRIMARY)
         return true;
     for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++) {
         const struct gossip *g;
 
-        if ((others & slot_bit(slot)) == 0)
+        if ((others & core_slot_bit(slot)) == 0)
             continue;
         g = view_recent(&c->view, slot, recent_ms(c));
         if (g == NULL || g->copy == COPY_UNKNOWN || g->copy == COPY_PRIMARY)
@@ -52,7 +52,7 @@ static bool may_found(const struct core *c)
     return c->copy.state == COPY_ABSENT || (c->copy.state == COPY_STANDBY && c->copy.is_final);
 }
 
-bool copy_is_fit(const struct core *c, const struct record *r)
+bool core_copy_is_fit(const struct core *c, const struct record *r)
 {
     const struct copy *copy = &c->copy;
 
@@ -67,12 +67,12 @@ bool copy_is_fit(const struct core *c, const struct record *r)
     return record_is_on_history(r, &copy->at, copy->began_epoch);
 }
 
-bool copy_lags(const struct core *c, const struct record *r)
+bool core_copy_lags(const struct core *c, const struct record *r)
 {
     uint64_t known_offset = r->last_known.offset;
     const struct gossip *g;
 
-    if (r->epoch == 0 || r->durability != DURABILITY_ASYNC || is_holder_copy(c, r))
+    if (r->epoch == 0 || r->durability != DURABILITY_ASYNC || core_is_holder_copy(c, r))
         return false;
     g = view_recent(&c->view, r->holder, 0);
     if (g != NULL && g->epoch == r->epoch && g->at.offset > known_offset &&
@@ -81,9 +81,9 @@ bool copy_lags(const struct core *c, const struct record *r)
     return known_offset > c->copy.at.offset + r->max_lag_bytes;
 }
 
-bool pairs_forbid(const struct core *c, const struct record *r)
+bool core_pairs_forbid(const struct core *c, const struct record *r)
 {
-    if (r->epoch == 0 || r->durability == DURABILITY_ASYNC || is_holder_copy(c, r))
+    if (r->epoch == 0 || r->durability == DURABILITY_ASYNC || core_is_holder_copy(c, r))
         return false;
     for (unsigned i = 0; i < r->pairs_n; i++)
         if (pair_is_alone(&r->pairs[i]))
@@ -115,7 +115,7 @@ static int compare_copies(const struct record *r, uint8_t a, const struct gossip
 
 static bool is_ahead_of_me(const struct core *c, uint8_t slot, const struct gossip *mine)
 {
-    const struct record *r = known(c);
+    const struct record *r = core_known(c);
     const struct gossip *g = view_recent(&c->view, slot, recent_ms(c));
 
     if (g == NULL)
@@ -126,18 +126,18 @@ static bool is_ahead_of_me(const struct core *c, uint8_t slot, const struct goss
 }
 
 /* True for the copy that need not wait; else *ret_rank says how many go first. */
-bool is_first_in_line(struct core *c, uint8_t *ret_rank)
+bool core_is_first_in_line(struct core *c, uint8_t *ret_rank)
 {
-    const struct record *r = known(c);
+    const struct record *r = core_known(c);
     struct gossip mine;
     uint8_t rank = 0;
 
     *ret_rank = 0;
-    if (is_holder_copy(c, r) || c->is_yielded_to)
+    if (core_is_holder_copy(c, r) || c->is_yielded_to)
         return true;
     if (r->switchover.phase != SWITCH_NONE && r->switchover.to == c->self)
         return true;
-    make_gossip(c, &mine);
+    core_make_gossip(c, &mine);
     for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++)
         if (slot != c->self && is_ahead_of_me(c, slot, &mine))
             rank++;
@@ -145,25 +145,25 @@ bool is_first_in_line(struct core *c, uint8_t *ret_rank)
     return rank == 0;
 }
 
-bool is_better_than(struct core *c, uint8_t slot)
+bool core_is_better_than(struct core *c, uint8_t slot)
 {
-    const struct record *r = known(c);
+    const struct record *r = core_known(c);
     const struct gossip *g = view_recent(&c->view, slot, recent_ms(c));
     struct gossip mine;
 
-    if (g == NULL || is_holder_copy(c, r))
+    if (g == NULL || core_is_holder_copy(c, r))
         return g != NULL;
     if (g->is_holder || (r->switchover.phase != SWITCH_NONE && r->switchover.to == slot))
         return false;
-    make_gossip(c, &mine);
+    core_make_gossip(c, &mine);
     return compare_copies(r, c->self, &mine, slot, g) > 0;
 }
 
 /* --- who could follow this holder ------------------------------------------------------------ */
 
-bool can_succeed(struct core *c, uint8_t slot)
+bool core_can_succeed(struct core *c, uint8_t slot)
 {
-    const struct record *r = known(c);
+    const struct record *r = core_known(c);
     const struct gossip *g =
         slot < HM_MEMBERS_MAX && slot != c->self ? view_recent(&c->view, slot, recent_ms(c)) : NULL;
 
@@ -177,15 +177,15 @@ bool can_succeed(struct core *c, uint8_t slot)
     return record_pairs_have(r, slot, g->copy_id);
 }
 
-uint8_t successor(struct core *c)
+uint8_t core_successor(struct core *c)
 {
-    const struct record *r = known(c);
+    const struct record *r = core_known(c);
     uint8_t best = HM_NOBODY;
 
-    if (!sees_majority(c))
+    if (!core_sees_majority(c))
         return HM_NOBODY;
     for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++) {
-        if (!can_succeed(c, slot))
+        if (!core_can_succeed(c, slot))
             continue;
         if (best == HM_NOBODY || compare_copies(r, slot, &c->view.peer[slot].gossip, best,
                                                 &c->view.peer[best].gossip) > 0)
@@ -201,9 +201,9 @@ static bool is_counted(const struct record *r, const struct freeze_answer *a)
     return a->is_there && record_is_on_history(r, &a->at, a->began_epoch);
 }
 
-uint8_t longer_log(const struct core *c)
+uint8_t core_longer_log(const struct core *c)
 {
-    const struct record *r = base(c);
+    const struct record *r = core_base(c);
     uint8_t best = c->self;
 
     if (!c->answers[c->self].is_there)
@@ -239,19 +239,19 @@ static bool all_have_answered(const struct core *c, const struct record *r)
 
         if (slot == c->self || r->member[slot].role != ROLE_DB || g == NULL)
             continue;
-        if (g->copy == COPY_STANDBY && ((c->granted | c->refused) & slot_bit(slot)) == 0)
+        if (g->copy == COPY_STANDBY && ((c->granted | c->refused) & core_slot_bit(slot)) == 0)
             return false;
     }
     return true;
 }
 
-bool logs_suffice(struct core *c)
+bool core_logs_suffice(struct core *c)
 {
-    const struct record *r = base(c);
+    const struct record *r = core_base(c);
 
     if (!is_counted(r, &c->answers[c->self]))
         return false;
     if (r->durability != DURABILITY_ASYNC && !pairs_are_met(c, r))
         return false;
-    return all_have_answered(c, r) || due(c, c->since_ms + c->config.freeze_timeout_ms);
+    return all_have_answered(c, r) || core_due(c, c->since_ms + c->config.freeze_timeout_ms);
 }

@@ -11,7 +11,7 @@
 
 /* --- operations ------------------------------------------------------------------------------ */
 
-bool is_operating(const struct core *c, enum core_effect_type type)
+bool core_is_operating(const struct core *c, enum core_effect_type type)
 {
     return c->op.type == type;
 }
@@ -20,7 +20,7 @@ static bool is_idle(struct core *c)
 {
     if (c->op.type == DO_SEND)
         return true;
-    if (!due(c, c->op.until_ms))
+    if (!core_due(c, c->op.until_ms))
         return false;
     c->op.type = DO_SEND; /* the adapter forgot it: ask anew */
     return true;
@@ -28,7 +28,7 @@ static bool is_idle(struct core *c)
 
 /* Asks for an operation on the copy. NULL: it is under way, another one must end first, or it
  * failed a moment ago. One that can be given up makes room. */
-struct core_effect *ask_copy(struct core *c, enum core_effect_type type, uint64_t detail)
+struct core_effect *core_ask_copy(struct core *c, enum core_effect_type type, uint64_t detail)
 {
     struct core_effect *e;
 
@@ -38,14 +38,14 @@ struct core_effect *ask_copy(struct core *c, enum core_effect_type type, uint64_
         if (!effect_can_be_given_up(c->op.type))
             return NULL;
     }
-    if (c->op_failed == type && c->op_failures > 0 && !due(c, c->op_retry_ms))
+    if (c->op_failed == type && c->op_failures > 0 && !core_due(c, c->op_retry_ms))
         return NULL;
     c->op.type = type;
     c->op.id = ++c->op_counter;
     c->op.detail = detail;
     c->op.since_ms = c->now_ms;
     c->op.until_ms = c->now_ms + OPERATION_TIMEOUT_MS;
-    e = ask(c, type);
+    e = core_ask(c, type);
     e->op = c->op.id;
     memset(&e->copy, 0, sizeof e->copy);
     e->copy.member = HM_NOBODY;
@@ -61,7 +61,7 @@ static void note_standbys(struct core *c, const struct copy *copy)
 
 static bool is_diverged(const struct core *c)
 {
-    return !record_is_on_history(known(c), &c->copy.at, c->copy.began_epoch);
+    return !record_is_on_history(core_known(c), &c->copy.at, c->copy.began_epoch);
 }
 
 static void store_copy(struct core *c, const struct copy *copy)
@@ -84,7 +84,7 @@ static void store_copy(struct core *c, const struct copy *copy)
 }
 
 /* A probe that began before the last operation ended tells of a world that is gone. */
-void note_copy(struct core *c, const struct copy *copy)
+void core_note_copy(struct core *c, const struct copy *copy)
 {
     if (c->has_copy && copy->taken_at_ms < c->op_ended_ms)
         return;
@@ -112,7 +112,7 @@ static void note_success(struct core *c)
     }
 }
 
-void take_done(struct core *c, uint32_t op, bool is_ok, const struct copy *copy)
+void core_take_done(struct core *c, uint32_t op, bool is_ok, const struct copy *copy)
 {
     if (c->op.type == DO_SEND || op != c->op.id)
         return; /* of an operation that was given up */
@@ -126,7 +126,7 @@ void take_done(struct core *c, uint32_t op, bool is_ok, const struct copy *copy)
             c->is_rewind_impossible = true;
         c->op_failures = c->op_failed == c->op.type ? (uint8_t)hm_min_ms(c->op_failures + 1, 8) : 1;
         c->op_failed = c->op.type;
-        c->op_retry_ms = c->now_ms + (heartbeat_ms(c) << c->op_failures) / 2;
+        c->op_retry_ms = c->now_ms + (core_heartbeat_ms(c) << c->op_failures) / 2;
     }
     c->op.type = DO_SEND;
 }
@@ -140,13 +140,13 @@ static void ask_fence(struct core *c, enum fence_mode mode, hm_ms until_ms, bool
     bool is_in_force = c->copy.fence == mode && c->copy.is_gate_open == is_gate_open;
     struct core_effect *e;
 
-    if (is_as_asked && (is_in_force || !due(c, c->fence_asked_at_ms + heartbeat_ms(c))))
+    if (is_as_asked && (is_in_force || !core_due(c, c->fence_asked_at_ms + core_heartbeat_ms(c))))
         return;
     c->fence_asked = mode;
     c->fence_asked_until_ms = until_ms;
     c->fence_asked_gate = is_gate_open;
     c->fence_asked_at_ms = c->now_ms;
-    e = ask(c, DO_FENCE);
+    e = core_ask(c, DO_FENCE);
     e->fence.mode = mode;
     e->fence.suspend_ms = until_ms - c->config.fence_margin_ms;
     e->fence.until_ms = until_ms;
@@ -163,20 +163,20 @@ static void fence_holder(struct core *c)
         ask_fence(c, FENCE_PAUSED, 0, true);
         return;
     }
-    until_ms = lease_until(c, c->distrust_before_ms);
+    until_ms = core_lease_until(c, c->distrust_before_ms);
     if (until_ms <= c->now_ms)
         return; /* nothing to extend by: the deadline that the helper has runs on */
     /* A copy that was running before the record was made keeps its clients. */
-    is_open = gate_may_open(c);
+    is_open = core_gate_may_open(c);
     ask_fence(c, FENCE_LEASE, until_ms, is_open);
 }
 
 static void repeat_after_a_heartbeat(struct core *c, hm_ms *asked_ms, enum core_effect_type type)
 {
-    if (*asked_ms != 0 && !due(c, *asked_ms + heartbeat_ms(c)))
+    if (*asked_ms != 0 && !core_due(c, *asked_ms + core_heartbeat_ms(c)))
         return;
     *asked_ms = c->now_ms;
-    (void)ask(c, type);
+    (void)core_ask(c, type);
 }
 
 static void kill_copy(struct core *c)
@@ -194,7 +194,7 @@ static void thaw_copy(struct core *c)
 
 static void follow(struct core *c, uint8_t holder)
 {
-    const struct record *r = known(c);
+    const struct record *r = core_known(c);
     struct core_effect *e;
 
     /* Under the pairs of Redis a replica attaches only when a chosen record names it. */
@@ -203,7 +203,7 @@ static void follow(struct core *c, uint8_t holder)
         return;
     if ((record_timeline(r)->timeline & HM_TIMELINE_OPEN) != 0 || c->copy.follows == holder)
         return;
-    e = ask_copy(c, DO_FOLLOW, holder);
+    e = core_ask_copy(c, DO_FOLLOW, holder);
     if (e != NULL)
         e->copy.member = holder;
 }
@@ -212,7 +212,7 @@ static void follow(struct core *c, uint8_t holder)
 static bool may_rebuild(struct core *c)
 {
     c->wants_rebuild = true;
-    return c->copy.copy_id == 0 || !record_pairs_have(known(c), c->self, c->copy.copy_id);
+    return c->copy.copy_id == 0 || !record_pairs_have(core_known(c), c->self, c->copy.copy_id);
 }
 
 static void rebuild(struct core *c, uint8_t holder)
@@ -223,13 +223,13 @@ static void rebuild(struct core *c, uint8_t holder)
     if (!may_rebuild(c))
         return;
     if (c->copy.state != COPY_ABSENT && !c->is_rewind_impossible && c->copy.system_id != 0 &&
-        c->copy.system_id == known(c)->system_id)
+        c->copy.system_id == core_known(c)->system_id)
         type = DO_REWIND;
-    e = ask_copy(c, type, holder);
+    e = core_ask_copy(c, type, holder);
     if (e == NULL)
         return;
     e->copy.member = holder;
-    alert(c, ALERT_REBUILD, known(c)->epoch);
+    core_alert(c, ALERT_REBUILD, core_known(c)->epoch);
 }
 
 static bool is_redis(const struct core *c)
@@ -240,7 +240,7 @@ static bool is_redis(const struct core *c)
 /* The timeline number is known, but another epoch began it: pg_rewind would see no difference. */
 static void note_collision(struct core *c)
 {
-    const struct record *r = known(c);
+    const struct record *r = core_known(c);
 
     for (unsigned i = 0; i < r->timelines_n; i++)
         if (r->timelines[i].timeline == c->copy.at.timeline && c->copy.began_epoch != 0 &&
@@ -251,10 +251,10 @@ static void note_collision(struct core *c)
 static void raise_copy(struct core *c, uint8_t holder)
 {
     if (is_redis(c)) {
-        (void)ask_copy(c, DO_START, 0);
+        (void)core_ask_copy(c, DO_START, 0);
     } else if (c->copy.is_final && !is_diverged(c)) {
         c->wants_rebuild = false;
-        (void)ask_copy(c, DO_START, 0);
+        (void)core_ask_copy(c, DO_START, 0);
     } else if (holder != HM_NOBODY) {
         note_collision(c);
         rebuild(c, holder);
@@ -273,7 +273,7 @@ static void lead_standby(struct core *c, uint8_t holder)
         c->wants_rebuild = false;
         follow(c, holder);
     } else if (may_rebuild(c)) {
-        (void)ask_copy(c, DO_STOP, 0);
+        (void)core_ask_copy(c, DO_STOP, 0);
     }
 }
 
@@ -297,7 +297,7 @@ static void want_follower(struct core *c, uint8_t holder)
     case COPY_ABSENT:
     case COPY_REBUILDING:
         if (is_redis(c))
-            (void)ask_copy(c, DO_START, 0);
+            (void)core_ask_copy(c, DO_START, 0);
         else
             rebuild(c, holder);
         break;
@@ -314,14 +314,14 @@ static void want_follower(struct core *c, uint8_t holder)
 /* Nobody is known to lead: keep a standby up, so that its position is known; touch no primary. */
 static void want_waiting(struct core *c)
 {
-    bool is_old_primary = c->copy.was_primary && known(c)->holder == c->self && !is_redis(c);
+    bool is_old_primary = c->copy.was_primary && core_known(c)->holder == c->self && !is_redis(c);
 
     if (c->copy.state == COPY_SUSPENDED && !c->copy.was_primary)
         thaw_copy(c);
-    if (c->copy.state != COPY_DOWN || !has_record(c) || is_old_primary)
+    if (c->copy.state != COPY_DOWN || !core_has_record(c) || is_old_primary)
         return;
     if (is_redis(c) || (c->copy.is_final && !is_diverged(c)))
-        (void)ask_copy(c, DO_START, 0);
+        (void)core_ask_copy(c, DO_START, 0);
 }
 
 /* --- log freeze --------------------------------------------------------------------------------
@@ -345,7 +345,7 @@ static void refuse_freeze(struct core *c)
     if (c->freeze.request.from == c->self)
         return;
     answer.to_incarnation = c->freeze.request.from_incarnation;
-    send_to(c, c->freeze.request.from, &answer);
+    core_send_to(c, c->freeze.request.from, &answer);
 }
 
 static void answer_freeze(struct core *c)
@@ -360,7 +360,7 @@ static void answer_freeze(struct core *c)
     answer.copy_id = c->copy.copy_id;
     if (c->freeze.request.from != c->self) {
         answer.to_incarnation = c->freeze.request.from_incarnation;
-        send_to(c, c->freeze.request.from, &answer);
+        core_send_to(c, c->freeze.request.from, &answer);
         return;
     }
     if (c->state != ST_FREEZE || ballot_compare(&c->mine, &c->freeze.ballot) != 0)
@@ -369,7 +369,7 @@ static void answer_freeze(struct core *c)
                                                   .at = answer.at,
                                                   .began_epoch = answer.began_epoch,
                                                   .copy_id = answer.copy_id };
-    c->granted |= slot_bit(c->self);
+    c->granted |= core_slot_bit(c->self);
     c->incarnations[c->self] = c->config.incarnation;
     c->has_news = true;
 }
@@ -394,7 +394,7 @@ static void want_frozen(struct core *c)
     }
     if (!c->freeze.is_frozen || c->copy.follows != HM_NOBODY || c->copy.is_streaming) {
         c->freeze.is_frozen = false;
-        e = ask_copy(c, DO_FREEZE, c->freeze.ballot.counter);
+        e = core_ask_copy(c, DO_FREEZE, c->freeze.ballot.counter);
         if (e != NULL)
             e->copy.ballot = c->freeze.ballot;
         return;
@@ -407,7 +407,7 @@ static void want_frozen(struct core *c)
 
 static void want_fetched(struct core *c)
 {
-    struct core_effect *e = ask_copy(c, DO_FETCH, c->yield_at.offset);
+    struct core_effect *e = core_ask_copy(c, DO_FETCH, c->yield_at.offset);
 
     if (e == NULL)
         return;
@@ -420,14 +420,14 @@ static void want_fetched(struct core *c)
 
 static void promote(struct core *c)
 {
-    const struct record *r = known(c);
+    const struct record *r = core_known(c);
     const struct timeline *last = record_timeline(r);
     struct core_effect *e;
 
     if (!c->copy.is_final || !c->is_chosen)
         return;
     if (c->copy.follows != HM_NOBODY || c->copy.is_streaming) {
-        e = ask_copy(c, DO_FREEZE, c->freeze.ballot.counter);
+        e = core_ask_copy(c, DO_FREEZE, c->freeze.ballot.counter);
         if (e != NULL)
             e->copy.ballot = c->freeze.ballot;
         return;
@@ -435,15 +435,15 @@ static void promote(struct core *c)
     if (last->timeline == c->copy.at.timeline || last->start != c->copy.at.offset)
         return; /* the record gets another stretch of history first */
     /* From here on it could acknowledge: the lease and the closed gate must be in force. */
-    if (c->copy.fence != FENCE_LEASE || !holds_lease(c))
+    if (c->copy.fence != FENCE_LEASE || !core_holds_lease(c))
         return;
     if (r->goal != DURABILITY_ASYNC && c->copy.names != NAMES_NOBODY) {
-        e = ask_copy(c, DO_SET_NAMES, NAMES_NOBODY);
+        e = core_ask_copy(c, DO_SET_NAMES, NAMES_NOBODY);
         if (e != NULL)
             e->names.names = NAMES_NOBODY;
         return;
     }
-    e = ask_copy(c, DO_PROMOTE, last->timeline);
+    e = core_ask_copy(c, DO_PROMOTE, last->timeline);
     if (e == NULL)
         return;
     e->copy.timeline = last->timeline;
@@ -452,19 +452,19 @@ static void promote(struct core *c)
 
 static void want_checkpoint(struct core *c)
 {
-    const struct switchover *s = &known(c)->switchover;
+    const struct switchover *s = &core_known(c)->switchover;
 
     if (s->phase == SWITCH_PREPARED && c->is_chosen && c->checkpoint_done != s->order)
-        (void)ask_copy(c, DO_CHECKPOINT, s->order);
+        (void)core_ask_copy(c, DO_CHECKPOINT, s->order);
 }
 
 static void want_primary(struct core *c)
 {
-    const struct record *r = known(c);
+    const struct record *r = core_known(c);
 
     if (c->is_chosen && c->copy.copy_id == r->copy_id &&
         (c->repointed_epoch != r->epoch || c->repointed_to != c->self)) {
-        struct core_effect *e = ask(c, DO_REPOINT);
+        struct core_effect *e = core_ask(c, DO_REPOINT);
 
         e->repoint.member = c->self;
         e->repoint.epoch = r->epoch;
@@ -473,27 +473,27 @@ static void want_primary(struct core *c)
     }
     want_checkpoint(c);
     if (c->op.type != DO_CHECKPOINT)
-        want_names(c);
+        core_want_names(c);
 }
 
 static void want_holder(struct core *c)
 {
     fence_holder(c);
-    if (known(c)->is_paused)
+    if (core_known(c)->is_paused)
         return;
     switch (c->copy.state) {
     case COPY_SUSPENDED:
-        if (c->copy.copy_id != known(c)->copy_id)
+        if (c->copy.copy_id != core_known(c)->copy_id)
             kill_copy(c);
-        else if (c->is_chosen && c->now_ms < lease_until(c, c->distrust_before_ms))
+        else if (c->is_chosen && c->now_ms < core_lease_until(c, c->distrust_before_ms))
             thaw_copy(c);
         break;
     case COPY_DOWN:
-        (void)ask_copy(c, DO_START, 0);
+        (void)core_ask_copy(c, DO_START, 0);
         break;
     case COPY_ABSENT:
-        if (known(c)->epoch == 1 && known(c)->copy_id == 0)
-            (void)ask_copy(c, DO_INIT, 0);
+        if (core_known(c)->epoch == 1 && core_known(c)->copy_id == 0)
+            (void)core_ask_copy(c, DO_INIT, 0);
         break;
     case COPY_STANDBY:
         promote(c);
@@ -512,16 +512,16 @@ static void want_holder(struct core *c)
 /* Giving away: after a switchover everything is streamed first; else no time is lost. */
 static void want_fenced(struct core *c)
 {
-    bool is_planned = known(c)->switchover.phase != SWITCH_NONE && c->copy.is_healthy;
+    bool is_planned = core_known(c)->switchover.phase != SWITCH_NONE && c->copy.is_healthy;
 
-    if (is_fenced(c))
+    if (guard_is_fenced(c))
         return;
     if (is_planned && c->copy.state == COPY_PRIMARY && c->op_failed != DO_STOP) {
         fence_holder(c);
-        (void)ask_copy(c, DO_STOP, 0);
+        (void)core_ask_copy(c, DO_STOP, 0);
         return;
     }
-    if (is_operating(c, DO_STOP)) {
+    if (core_is_operating(c, DO_STOP)) {
         fence_holder(c);
         return;
     }
@@ -545,12 +545,12 @@ static void fence_others(struct core *c)
         return;
     if (!is_primary)
         ask_fence(c, FENCE_STANDBY, 0, true);
-    else if (has_record(c) && c->copy.state == COPY_PRIMARY &&
+    else if (core_has_record(c) && c->copy.state == COPY_PRIMARY &&
              (c->copy.fence == FENCE_STANDBY || c->had_lease))
         ask_fence(c, FENCE_SUSPENDED, 0, false);
 }
 
-void want_copy(struct core *c)
+void core_want_copy(struct core *c)
 {
     uint8_t holder;
 
@@ -560,14 +560,14 @@ void want_copy(struct core *c)
         want_fenced(c);
         return;
     }
-    if (is_holder_state(c->state)) {
+    if (core_is_holder_state(c->state)) {
         want_holder(c);
         return;
     }
     fence_others(c);
     if (c->state == ST_STOPPED || c->state == ST_BLANK || c->state == ST_OUTSIDE)
         return;
-    holder = followed_holder(c);
+    holder = core_followed_holder(c);
     if (c->is_paused)
         return;
     if (c->state == ST_FETCH)

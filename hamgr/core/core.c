@@ -29,51 +29,51 @@ void core_init(struct core *c, const struct core_config *config)
     }
 }
 
-bool has_record(const struct core *c)
+bool core_has_record(const struct core *c)
 {
     return c->voter.durable.accepted.counter != 0;
 }
 
-const struct record *known(const struct core *c)
+const struct record *core_known(const struct core *c)
 {
-    return has_record(c) ? &c->voter.durable.record : &c->config.first;
+    return core_has_record(c) ? &c->voter.durable.record : &c->config.first;
 }
 
-const struct record *base(const struct core *c)
+const struct record *core_base(const struct core *c)
 {
-    return c->adopted.epoch != 0 ? &c->adopted : known(c);
+    return c->adopted.epoch != 0 ? &c->adopted : core_known(c);
 }
 
 const struct record *core_record(const struct core *c)
 {
     if (c->state == ST_OBSERVING)
         return c->draft.epoch != 0 ? &c->draft : NULL;
-    return has_record(c) ? &c->voter.durable.record : NULL;
+    return core_has_record(c) ? &c->voter.durable.record : NULL;
 }
 
-hm_ms heartbeat_ms(const struct core *c)
+hm_ms core_heartbeat_ms(const struct core *c)
 {
-    return known(c)->heartbeat_ms;
+    return core_known(c)->heartbeat_ms;
 }
 
-hm_ms ttl_ms(const struct core *c)
+hm_ms core_ttl_ms(const struct core *c)
 {
-    return known(c)->ttl_ms;
+    return core_known(c)->ttl_ms;
 }
 
-bool is_holder_state(enum core_state s)
+bool core_is_holder_state(enum core_state s)
 {
     return s == ST_HOLDER || s == ST_HOLDER_PREPARE || s == ST_HOLDER_CHANGE || s == ST_HANDOVER;
 }
 
-bool holds_lease(const struct core *c)
+bool core_holds_lease(const struct core *c)
 {
-    return is_holder_state(c->state) && c->now_ms < c->valid_until_ms;
+    return core_is_holder_state(c->state) && c->now_ms < c->valid_until_ms;
 }
 
-uint8_t followed_holder(struct core *c)
+uint8_t core_followed_holder(struct core *c)
 {
-    if (!c->renewed.is_there || is_holder_state(c->state))
+    if (!c->renewed.is_there || core_is_holder_state(c->state))
         return HM_NOBODY;
     if (record_order(&c->renewed.ballot, c->renewed.version, &c->voter.durable.accepted,
                      c->voter.durable.record.version) != 0)
@@ -83,22 +83,22 @@ uint8_t followed_holder(struct core *c)
     return c->renewed.holder;
 }
 
-uint16_t votes(const struct core *c, const struct record *r)
+uint16_t core_votes(const struct core *c, const struct record *r)
 {
     uint16_t yes = c->granted;
 
     for (unsigned slot = 0; slot < HM_MEMBERS_MAX; slot++)
         if (r->member[slot].incarnation != 0 &&
             r->member[slot].incarnation != c->incarnations[slot])
-            yes &= (uint16_t)~slot_bit((uint8_t)slot);
+            yes &= (uint16_t)~core_slot_bit((uint8_t)slot);
     return yes;
 }
 
 /* The deadline is the best one that a majority supports, each with its newest acknowledged
- * transmission (R2); it is counted from sending and ends before the voters' (DESIGN 3). */
-hm_ms lease_until(const struct core *c, hm_ms sent_since_ms)
+ * transmission (R2); it is counted from sending and ends before the voters' (ARCHITECTURE 3). */
+hm_ms core_lease_until(const struct core *c, hm_ms sent_since_ms)
 {
-    const struct record *r = c->state == ST_ACCEPT ? &c->draft : known(c);
+    const struct record *r = c->state == ST_ACCEPT ? &c->draft : core_known(c);
     hm_ms best_ms = HM_PAST;
 
     for (unsigned i = 0; i < HM_MEMBERS_MAX; i++) {
@@ -109,7 +109,7 @@ hm_ms lease_until(const struct core *c, hm_ms sent_since_ms)
             continue;
         for (unsigned j = 0; j < HM_MEMBERS_MAX; j++)
             if (c->acked_until_ms[j] >= until_ms && c->acked_sent_ms[j] >= sent_since_ms)
-                supporters |= slot_bit((uint8_t)j);
+                supporters |= core_slot_bit((uint8_t)j);
         if (record_is_majority(r, supporters))
             best_ms = until_ms;
     }
@@ -118,7 +118,7 @@ hm_ms lease_until(const struct core *c, hm_ms sent_since_ms)
 
 hm_ms core_valid_until(const struct core *c)
 {
-    return is_holder_state(c->state) ? c->valid_until_ms : HM_PAST;
+    return core_is_holder_state(c->state) ? c->valid_until_ms : HM_PAST;
 }
 
 hm_ms core_deadline(const struct core *c)
@@ -126,7 +126,7 @@ hm_ms core_deadline(const struct core *c)
     return c->wake_ms;
 }
 
-struct core_effect *ask(struct core *c, enum core_effect_type type)
+struct core_effect *core_ask(struct core *c, enum core_effect_type type)
 {
     struct core_effect *e;
 
@@ -137,50 +137,50 @@ struct core_effect *ask(struct core *c, enum core_effect_type type)
     return e;
 }
 
-void alert(struct core *c, enum alert_kind kind, uint64_t epoch)
+void core_alert(struct core *c, enum alert_kind kind, uint64_t epoch)
 {
-    struct core_effect *e = ask(c, DO_ALERT);
+    struct core_effect *e = core_ask(c, DO_ALERT);
 
     e->alert.kind = kind;
     e->alert.epoch = epoch;
 }
 
-void reply(struct core *c, uint64_t order, enum hm_rc rc, const char *why)
+void core_reply(struct core *c, uint64_t order, enum hm_rc rc, const char *why)
 {
-    struct core_effect *e = ask(c, DO_REPLY);
+    struct core_effect *e = core_ask(c, DO_REPLY);
 
     e->reply.order = order;
     e->reply.rc = rc;
     e->reply.why = why;
 }
 
-void send_to(struct core *c, uint8_t slot, struct msg *m)
+void core_send_to(struct core *c, uint8_t slot, struct msg *m)
 {
-    struct core_effect *e = ask(c, DO_SEND);
+    struct core_effect *e = core_ask(c, DO_SEND);
 
     m->service = c->config.service;
     m->from = c->self;
     m->to = slot;
     m->from_incarnation = c->config.incarnation;
     if (slot != HM_NOBODY) {
-        m->to_incarnation = base(c)->member[slot].incarnation;
+        m->to_incarnation = core_base(c)->member[slot].incarnation;
         if (m->to_incarnation == 0)
             m->to_incarnation = c->incarnations[slot];
     }
     m->cluster = c->config.cluster;
     m->cluster_incarnation = c->cluster_incarnation;
-    make_gossip(c, &m->gossip);
+    core_make_gossip(c, &m->gossip);
     e->send = *m;
 }
 
 static void take_start(struct core *c, const struct voter_state *state)
 {
     voter_init(&c->voter, state, c->now_ms);
-    c->cluster_incarnation = known(c)->cluster_incarnation;
+    c->cluster_incarnation = core_known(c)->cluster_incarnation;
     c->top_counter = c->voter.durable.promised.counter;
-    notice_record(c);
+    core_notice_record(c);
     if (c->voter.is_blank)
-        alert(c, ALERT_BLANK, 0);
+        core_alert(c, ALERT_BLANK, 0);
 }
 
 /* The loop stalled or the clocks disagree. Acknowledgements of what was sent before no longer
@@ -198,22 +198,22 @@ static void take_event(struct core *c, const struct core_event *ev)
         take_start(c, ev->start.state);
         break;
     case ON_MESSAGE:
-        take_message(c, &ev->message);
+        core_take_message(c, &ev->message);
         break;
     case ON_PERSISTED:
-        take_persisted(c, ev->persisted.is_ok);
+        core_take_persisted(c, ev->persisted.is_ok);
         break;
     case ON_COPY:
-        note_copy(c, &ev->copy);
+        core_note_copy(c, &ev->copy);
         break;
     case ON_DONE:
-        take_done(c, ev->done.op, ev->done.is_ok, &ev->done.copy);
+        core_take_done(c, ev->done.op, ev->done.is_ok, &ev->done.copy);
         break;
     case ON_STALL:
         take_stall(c);
         break;
     case ON_ORDER:
-        take_order(c, &ev->order);
+        core_take_order(c, &ev->order);
         break;
     case ON_TICK:
     case CORE_EVENTS_N:
@@ -225,10 +225,10 @@ static void take_event(struct core *c, const struct core_event *ev)
  * safer than going on: the lease runs out and the fence helper suspends. */
 static void check_promises(const struct core *c)
 {
-    HM_BUG_ON(is_holder_state(c->state) && known(c)->holder != c->self);
-    HM_BUG_ON(is_holder_state(c->state) && ballot_compare(&c->mine, &c->released) <= 0);
+    HM_BUG_ON(core_is_holder_state(c->state) && core_known(c)->holder != c->self);
+    HM_BUG_ON(core_is_holder_state(c->state) && ballot_compare(&c->mine, &c->released) <= 0);
     HM_BUG_ON(c->voter.is_blank && c->voter.is_writing);
-    HM_BUG_ON(has_record(c) &&
+    HM_BUG_ON(core_has_record(c) &&
               ballot_compare(&c->voter.durable.promised, &c->voter.durable.accepted) < 0);
 }
 
@@ -259,8 +259,8 @@ enum hm_rc core_step(struct core *c, const struct core_event *ev, struct core_ef
     /* The own voter answers within the step, and what it says may decide the next state. */
     for (unsigned rounds = 0; rounds < 16; rounds++) {
         c->has_news = false;
-        decide(c);
-        want(c);
+        core_decide(c);
+        core_want(c);
         if (!c->has_news)
             break;
     }

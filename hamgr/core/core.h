@@ -56,7 +56,7 @@ struct core_config {
     char name[HM_NAME_MAX];
     int16_t priority;
     bool is_nofailover;
-    hm_ms fence_margin_ms;  /* how long suspending every process may take */
+    hm_ms fence_margin_ms;   /* how long suspending every process may take */
     hm_ms stall_timeout_ms;  /* a primary that cannot flush for so long is given away */
     hm_ms crash_wait_ms;     /* async: how long a primary may recover in place */
     hm_ms freeze_timeout_ms; /* how long answers to LOG_FREEZE are waited for beyond need */

@@ -64,9 +64,9 @@ struct core_effect {
         } persist;
         struct {
             enum fence_mode mode;
-            hm_ms suspend_ms; /* with FENCE_LEASE: when the helper suspends by itself, unless told
-                               * anew: the deadline less the time that suspending may take */
-            hm_ms until_ms;   /* with FENCE_LEASE: the holder's deadline, when the gate closes */
+            hm_ms suspend_ms;  /* with FENCE_LEASE: when the helper suspends by itself, unless told
+                                * anew: the deadline less the time that suspending may take */
+            hm_ms until_ms;    /* with FENCE_LEASE: the holder's deadline, when the gate closes */
             bool is_gate_open; /* to clients; members pass until the deadline anyway, so that
                                 * standbys stream before the first client is let in */
         } fence;

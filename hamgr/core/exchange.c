@@ -6,21 +6,21 @@
 #define BACKOFF_DOUBLINGS_MAX 2
 
 /* R8: 0.5 to 1.5 heartbeats, doubling to 4. */
-hm_ms jitter(struct core *c, unsigned doublings)
+hm_ms core_jitter(struct core *c, unsigned doublings)
 {
-    hm_ms heartbeat = heartbeat_ms(c);
+    hm_ms heartbeat = core_heartbeat_ms(c);
 
     if (doublings > BACKOFF_DOUBLINGS_MAX)
         doublings = BACKOFF_DOUBLINGS_MAX;
     heartbeat <<= doublings;
     return hm_min_ms(prng_between(&c->prng, heartbeat / 2, heartbeat + heartbeat / 2),
-                     4 * heartbeat_ms(c));
+                     4 * core_heartbeat_ms(c));
 }
 
-void make_gossip(struct core *c, struct gossip *g)
+void core_make_gossip(struct core *c, struct gossip *g)
 {
-    const struct record *r = known(c);
-    bool is_mine = is_holder_copy(c, r);
+    const struct record *r = core_known(c);
+    bool is_mine = core_is_holder_copy(c, r);
     bool is_there = c->copy.state == COPY_SUSPENDED || c->copy.state == COPY_PRIMARY;
 
     memset(g, 0, sizeof *g);
@@ -28,7 +28,7 @@ void make_gossip(struct core *c, struct gossip *g)
     g->copy_id = c->copy.copy_id;
     g->at = c->copy.at;
     g->began_epoch = c->copy.began_epoch;
-    g->epoch = has_record(c) ? r->epoch : 0;
+    g->epoch = core_has_record(c) ? r->epoch : 0;
     g->priority = c->config.priority;
     g->follows = c->copy.follows;
     g->is_streaming = c->copy.is_streaming;
@@ -36,20 +36,21 @@ void make_gossip(struct core *c, struct gossip *g)
     g->is_healthy = c->copy.is_healthy;
     g->is_nofailover = c->config.is_nofailover;
     g->wants_rebuild = c->wants_rebuild;
-    g->sees_majority = c->config.role == ROLE_DB && sees_majority(c);
-    g->is_holder = is_holder_state(c->state) || (is_mine && is_there && c->state != ST_RELEASED);
+    g->sees_majority = c->config.role == ROLE_DB && core_sees_majority(c);
+    g->is_holder =
+        core_is_holder_state(c->state) || (is_mine && is_there && c->state != ST_RELEASED);
     g->released = c->released_at_ms != HM_PAST;
 }
 
 /* --- the own record ------------------------------------------------------------------------- */
 
-void notice_record(struct core *c)
+void core_notice_record(struct core *c)
 {
-    const struct record *r = known(c);
+    const struct record *r = core_known(c);
 
-    c->self =
-        has_record(c) ? record_find(r, c->config.incarnation) : record_find_name(r, c->config.name);
-    if (has_record(c)) {
+    c->self = core_has_record(c) ? record_find(r, c->config.incarnation)
+                                 : record_find_name(r, c->config.name);
+    if (core_has_record(c)) {
         c->cluster_incarnation = r->cluster_incarnation;
         c->is_removed = c->self == HM_NOBODY;
         for (unsigned slot = 0; slot < HM_MEMBERS_MAX; slot++)
@@ -68,7 +69,7 @@ static void note_answer(struct core *c, uint8_t from, const struct msg *m);
 
 static void persist(struct core *c)
 {
-    struct core_effect *e = ask(c, DO_PERSIST);
+    struct core_effect *e = core_ask(c, DO_PERSIST);
 
     e->persist.ticket = ++c->ticket;
     e->persist.state = &c->voter.pending;
@@ -99,7 +100,7 @@ static void deliver_answer(struct core *c, const struct msg *request, struct msg
         return;
     }
     answer->to_incarnation = request->from_incarnation;
-    send_to(c, request->from, answer);
+    core_send_to(c, request->from, answer);
 }
 
 /* A member that can stand, sees a majority and has the longer log objects; for two heartbeats
@@ -110,9 +111,9 @@ static void object_if_better(struct core *c, const struct msg *m, struct msg *an
 
     if (answer->refusal != REFUSE_NOTHING || m->from == c->self || !stands || c->failures > 0)
         return;
-    if (c->now_ms >= c->lease_end_ms + 2 * heartbeat_ms(c) || !sees_majority(c))
+    if (c->now_ms >= c->lease_end_ms + 2 * core_heartbeat_ms(c) || !core_sees_majority(c))
         return;
-    if (is_better_than(c, m->from))
+    if (core_is_better_than(c, m->from))
         answer->refusal = REFUSE_BETTER_CANDIDATE;
 }
 
@@ -143,7 +144,7 @@ static void note_renewal(struct core *c, const struct msg *m)
     c->renewed.version = m->version;
     c->renewed.at_ms = c->now_ms;
     c->is_removed = false;
-    if (known(c)->epoch > c->released_epoch)
+    if (core_known(c)->epoch > c->released_epoch)
         c->released_at_ms = HM_PAST;
 }
 
@@ -166,7 +167,7 @@ static void take_request(struct core *c, const struct msg *m)
     }
 }
 
-void ask_own_voter(struct core *c, struct msg *m)
+void core_ask_own_voter(struct core *c, struct msg *m)
 {
     m->service = c->config.service;
     m->from = c->self;
@@ -176,7 +177,7 @@ void ask_own_voter(struct core *c, struct msg *m)
     take_request(c, m);
 }
 
-void take_persisted(struct core *c, bool is_ok)
+void core_take_persisted(struct core *c, bool is_ok)
 {
     struct msg request = c->voter.request;
     struct msg answer;
@@ -185,9 +186,9 @@ void take_persisted(struct core *c, bool is_ok)
 
     voter_written(&c->voter, is_ok, c->now_ms, &answer);
     if (!is_ok)
-        alert(c, ALERT_DISK, 0);
+        core_alert(c, ALERT_DISK, 0);
     if (is_ok && request.type == MSG_ACCEPT)
-        notice_record(c);
+        core_notice_record(c);
     deliver_answer(c, &request, &answer);
 
     memcpy(waiting, c->inbox, sizeof waiting[0] * n);
@@ -205,7 +206,7 @@ static const struct sent *find_sent(const struct core *c, uint32_t seq)
     return s->seq == seq && seq != 0 ? s : NULL;
 }
 
-uint32_t next_seq(struct core *c, hm_ms ttl)
+uint32_t core_next_seq(struct core *c, hm_ms ttl)
 {
     if (++c->seq == 0)
         c->seq = 1;
@@ -227,7 +228,7 @@ static void note_support(struct core *c, uint8_t from, const struct msg *m)
         c->acked_sent_ms[from] = s->at_ms;
     if (until_ms > c->acked_until_ms[from]) {
         c->acked_until_ms[from] = until_ms;
-        c->valid_until_ms = lease_until(c, HM_PAST);
+        c->valid_until_ms = core_lease_until(c, HM_PAST);
     }
 }
 
@@ -254,21 +255,21 @@ static void adopt(struct core *c, const struct msg *m)
 static void count_vote(struct core *c, uint8_t from, const struct msg *m)
 {
     if (m->refusal == REFUSE_NOTHING) {
-        c->granted |= slot_bit(from);
+        c->granted |= core_slot_bit(from);
         c->incarnations[from] = m->from_incarnation;
     } else if (m->remaining_ms > 0) {
         c->ask_at_ms[from] = c->now_ms + m->remaining_ms;
     }
     if (m->accepted.counter != 0)
-        c->not_empty |= slot_bit(from);
+        c->not_empty |= core_slot_bit(from);
 }
 
 static void note_freeze_answer(struct core *c, uint8_t from, const struct msg *m)
 {
-    c->refused |= m->refusal != REFUSE_NOTHING ? slot_bit(from) : 0;
+    c->refused |= m->refusal != REFUSE_NOTHING ? core_slot_bit(from) : 0;
     if (m->refusal != REFUSE_NOTHING)
         return;
-    c->granted |= slot_bit(from);
+    c->granted |= core_slot_bit(from);
     c->incarnations[from] = m->from_incarnation;
     c->answers[from] = (struct freeze_answer){
         .is_there = true, .at = m->at, .began_epoch = m->began_epoch, .copy_id = m->copy_id
@@ -291,7 +292,7 @@ static void note_renew_answer(struct core *c, uint8_t from, const struct msg *m)
     if (m->refusal == REFUSE_NOTHING)
         note_support(c, from, m);
     else if (m->refusal == REFUSE_OTHER_RECORD)
-        c->lagging |= slot_bit(from);
+        c->lagging |= core_slot_bit(from);
     else
         note_higher(c, m);
 }
@@ -305,10 +306,10 @@ static void note_answer(struct core *c, uint8_t from, const struct msg *m)
     c->has_news = true;
     if (m->refusal == REFUSE_NOT_A_MEMBER)
         c->is_removed = true;
-    if (m->type == MSG_RENEW_ANSWER && is_holder_state(c->state)) {
+    if (m->type == MSG_RENEW_ANSWER && core_is_holder_state(c->state)) {
         note_renew_answer(c, from, m);
     } else if (m->type == MSG_ACCEPT_ANSWER &&
-               (c->state == ST_ACCEPT || is_holder_state(c->state))) {
+               (c->state == ST_ACCEPT || core_is_holder_state(c->state))) {
         note_accept_answer(c, from, m);
     } else if (!is_mine) {
         return;
@@ -336,7 +337,7 @@ static void note_answer(struct core *c, uint8_t from, const struct msg *m)
  * added while this one was away: the ballots protect the register from it. */
 static bool is_impostor(const struct core *c, const struct msg *m)
 {
-    const struct record *r = m->type == MSG_ACCEPT ? m->record : known(c);
+    const struct record *r = m->type == MSG_ACCEPT ? m->record : core_known(c);
     const struct member *sender;
 
     if (m->from >= HM_MEMBERS_MAX)
@@ -354,20 +355,20 @@ static void refuse_stranger(struct core *c, const struct msg *m)
         return;
     answer.refusal = REFUSE_NOT_A_MEMBER;
     answer.to_incarnation = m->from_incarnation;
-    send_to(c, HM_NOBODY, &answer);
+    core_send_to(c, HM_NOBODY, &answer);
 }
 
 static void answer_query(struct core *c, const struct msg *m)
 {
     struct msg answer = { .type = MSG_RECORD, .seq = m->seq };
 
-    if (!has_record(c) || c->voter.is_blank)
+    if (!core_has_record(c) || c->voter.is_blank)
         return;
     answer.accepted = c->voter.durable.accepted;
     answer.version = c->voter.durable.record.version;
     answer.record = &c->voter.durable.record;
     answer.to_incarnation = m->from_incarnation;
-    send_to(c, HM_NOBODY, &answer);
+    core_send_to(c, HM_NOBODY, &answer);
 }
 
 /* An observer believes a record that a majority of its voters, or the holder itself, reports. */
@@ -385,10 +386,10 @@ static void take_record(struct core *c, const struct msg *m)
         c->granted = 0;
     }
     if (order >= 0) {
-        c->granted |= slot_bit(m->from);
+        c->granted |= core_slot_bit(m->from);
         c->incarnations[m->from] = m->from_incarnation;
     }
-    if (record_is_majority(&c->adopted, votes(c, &c->adopted)) || m->gossip.is_holder)
+    if (record_is_majority(&c->adopted, core_votes(c, &c->adopted)) || m->gossip.is_holder)
         c->draft = order >= 0 ? c->adopted : c->draft;
 }
 
@@ -414,7 +415,7 @@ static bool is_request(enum msg_type type)
 /* A member that was silent is heard again: what waits for it need not wait longer. */
 static void note_return(struct core *c, uint8_t slot)
 {
-    if (view_recent(&c->view, slot, c->now_ms - 2 * heartbeat_ms(c)) != NULL)
+    if (view_recent(&c->view, slot, c->now_ms - 2 * core_heartbeat_ms(c)) != NULL)
         return;
     c->ask_at_ms[slot] = hm_min_ms(c->ask_at_ms[slot], c->now_ms);
     c->stand_at_ms = hm_min_ms(c->stand_at_ms, c->now_ms);
@@ -436,10 +437,10 @@ static void tell_incarnation(struct core *c, const struct msg *m)
     if (m->type == MSG_GOSSIP)
         return;
     hint.to_incarnation = m->from_incarnation;
-    send_to(c, HM_NOBODY, &hint);
+    core_send_to(c, HM_NOBODY, &hint);
 }
 
-void take_message(struct core *c, const struct msg *m)
+void core_take_message(struct core *c, const struct msg *m)
 {
     if (m->cluster != c->config.cluster || m->service != c->config.service)
         return;
@@ -447,7 +448,7 @@ void take_message(struct core *c, const struct msg *m)
         return; /* an echo */
     if (m->cluster_incarnation > c->cluster_incarnation) {
         /* A member that never accepted anything is not part of the old incarnation. */
-        c->is_outdated = c->is_outdated || has_record(c);
+        c->is_outdated = c->is_outdated || core_has_record(c);
         if (c->is_outdated)
             return;
     } else if (m->cluster_incarnation < c->cluster_incarnation) {

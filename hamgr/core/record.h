@@ -48,7 +48,7 @@ struct copy_name {
     uint8_t member;
 };
 
-/* Commits may be acknowledged once `need` of `copies` have flushed them (DESIGN 6.1).
+/* Commits may be acknowledged once `need` of `copies` have flushed them (ARCHITECTURE 6.1).
  * need = 0, n = 0: the primary acknowledges alone. */
 struct pair {
     uint8_t n;

@@ -7,7 +7,7 @@
 
 #define ROW(id, state, when, to, because)                                                          \
     {                                                                                              \
-        id, state, when, #when, to, because                                                        \
+        id, state, guard_##when, #when, to, because                                                \
     }
 
 /* clang-format off */
@@ -151,7 +151,7 @@ static const struct rule *fitting_row(struct core *c)
  * again begin the state anew. */
 static bool begins_anew(const struct rule *row)
 {
-    return row->to == ST_HOLDER_PREPARE && row->when != always;
+    return row->to == ST_HOLDER_PREPARE && row->when != guard_always;
 }
 
 static void note_move(struct core *c, const struct rule *row)
@@ -162,7 +162,7 @@ static void note_move(struct core *c, const struct rule *row)
     c->moves_n++;
 }
 
-void decide(struct core *c)
+void core_decide(struct core *c)
 {
     for (unsigned moves = 0; moves < 16; moves++) {
         const struct rule *row;
@@ -173,6 +173,6 @@ void decide(struct core *c)
         if (row->to == c->state && !begins_anew(row))
             return;
         note_move(c, row);
-        enter(c, row->to);
+        core_enter(c, row->to);
     }
 }

@@ -74,7 +74,7 @@ const struct rule *rule_find(uint16_t id);
     X(is_fenced)                                                                                   \
     X(may_stand_again)
 
-#define X(name) bool name(struct core *c);
+#define X(name) bool guard_##name(struct core *c);
 GUARDS(X)
 #undef X
 

@@ -1,10 +1,11 @@
-/* sync.c - who has everything: the sync pairs of DESIGN 6.1, in the record and in the database. */
+/* sync.c - who has everything: the sync pairs of ARCHITECTURE 6.1, in the record and in the
+ * database. */
 #include "core/inner.h"
 
 /* A standby counts as lost when it has not streamed for the time of a lease. */
 static bool has_streamed_lately(struct core *c, uint8_t slot)
 {
-    return !due(c, hm_max_ms(c->streamed_ms[slot], c->primary_since_ms) + ttl_ms(c));
+    return !core_due(c, hm_max_ms(c->streamed_ms[slot], c->primary_since_ms) + core_ttl_ms(c));
 }
 
 static bool is_leaving(const struct core *c, uint8_t slot)
@@ -15,9 +16,9 @@ static bool is_leaving(const struct core *c, uint8_t slot)
 /* A copy that a pair may name: a db member that streams from here and may become primary. */
 static bool may_be_waited_for(struct core *c, uint8_t slot, const struct gossip *g)
 {
-    if (known(c)->member[slot].role != ROLE_DB || is_leaving(c, slot))
+    if (core_known(c)->member[slot].role != ROLE_DB || is_leaving(c, slot))
         return false;
-    if ((known(c)->voters & slot_bit(slot)) == 0)
+    if ((core_known(c)->voters & core_slot_bit(slot)) == 0)
         return false;
     return g->copy == COPY_STANDBY && !g->is_nofailover && !g->wants_rebuild && g->copy_id != 0;
 }
@@ -27,17 +28,17 @@ static bool keeps_its_place(struct core *c, uint8_t slot, uint64_t copy_id)
 {
     const struct peer *p = &c->view.peer[slot];
 
-    if (known(c)->member[slot].role != ROLE_DB || is_leaving(c, slot))
+    if (core_known(c)->member[slot].role != ROLE_DB || is_leaving(c, slot))
         return false;
     if (p->is_known && (p->gossip.wants_rebuild || p->gossip.is_nofailover ||
                         (p->gossip.copy_id != 0 && p->gossip.copy_id != copy_id)))
         return false;
-    return known(c)->goal == DURABILITY_STRICT || has_streamed_lately(c, slot);
+    return core_known(c)->goal == DURABILITY_STRICT || has_streamed_lately(c, slot);
 }
 
 static void keep_places(struct core *c, struct pair *pair)
 {
-    const struct record *r = known(c);
+    const struct record *r = core_known(c);
 
     for (unsigned i = 0; i < r->pairs_n; i++)
         for (unsigned j = 0; j < r->pairs[i].n; j++) {
@@ -50,10 +51,10 @@ static void keep_places(struct core *c, struct pair *pair)
 
 static void add_streaming(struct core *c, struct pair *pair)
 {
-    bool is_redis = known(c)->kind == SERVICE_REDIS;
+    bool is_redis = core_known(c)->kind == SERVICE_REDIS;
 
     for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++) {
-        const struct gossip *g = view_recent(&c->view, slot, c->now_ms - ttl_ms(c));
+        const struct gossip *g = view_recent(&c->view, slot, c->now_ms - core_ttl_ms(c));
 
         if (slot == c->self || g == NULL || !may_be_waited_for(c, slot, g))
             continue;
@@ -66,9 +67,9 @@ static void add_streaming(struct core *c, struct pair *pair)
     }
 }
 
-void desired_pair(struct core *c, struct pair *ret_pair)
+void core_desired_pair(struct core *c, struct pair *ret_pair)
 {
-    const struct record *r = known(c);
+    const struct record *r = core_known(c);
     uint8_t wanted = r->sync_standbys > 0 ? r->sync_standbys : 1;
 
     *ret_pair = pair_alone;
@@ -91,7 +92,7 @@ static void add_answers(const struct core *c, const struct record *r, bool is_ex
         const struct freeze_answer *a = &c->answers[slot];
 
         if (slot == c->self || !a->is_there || r->member[slot].role != ROLE_DB ||
-            c->view.peer[slot].gossip.is_nofailover || (r->voters & slot_bit(slot)) == 0)
+            c->view.peer[slot].gossip.is_nofailover || (r->voters & core_slot_bit(slot)) == 0)
             continue;
         if (!record_is_on_history(r, &a->at, a->began_epoch))
             continue;
@@ -101,7 +102,7 @@ static void add_answers(const struct core *c, const struct record *r, bool is_ex
 }
 
 /* r: the adopted record, about to become the takeover's; its history is still the old one. */
-void takeover_pairs(const struct core *c, struct record *r)
+void core_takeover_pairs(const struct core *c, struct record *r)
 {
     uint8_t wanted = r->sync_standbys > 0 ? r->sync_standbys : 1;
     struct pair exact = pair_alone;
@@ -138,7 +139,7 @@ static void set_names(struct core *c, enum names_state names, const struct pair 
 
     if (names == NAMES_EMPTY)
         c->proved_server = 0;
-    e = ask_copy(c, DO_SET_NAMES, detail);
+    e = core_ask_copy(c, DO_SET_NAMES, detail);
     if (e == NULL)
         return;
     e->names.names = names;
@@ -148,7 +149,7 @@ static void set_names(struct core *c, enum names_state names, const struct pair 
 /* Commits are acknowledged alone only when the record says so, and never in strict. */
 static void want_alone(struct core *c)
 {
-    enum names_state names = known(c)->goal == DURABILITY_STRICT ? NAMES_NOBODY : NAMES_EMPTY;
+    enum names_state names = core_known(c)->goal == DURABILITY_STRICT ? NAMES_NOBODY : NAMES_EMPTY;
 
     if (c->copy.names != names)
         set_names(c, names, NULL);
@@ -163,13 +164,14 @@ static void want_pair(struct core *c, const struct pair *pair)
     struct core_effect *e;
 
     if (c->proved_server != c->copy.server_id) {
-        if (has_names && known(c)->pairs_n == 1 && known(c)->durability != DURABILITY_ASYNC)
+        if (has_names && core_known(c)->pairs_n == 1 &&
+            core_known(c)->durability != DURABILITY_ASYNC)
             c->proved_server = c->copy.server_id; /* set by us before hamgrd restarted */
         else if (c->copy.names != NAMES_NOBODY) {
             set_names(c, NAMES_NOBODY, NULL);
             return;
         } else {
-            (void)ask_copy(c, DO_PROVE, c->copy.server_id);
+            (void)core_ask_copy(c, DO_PROVE, c->copy.server_id);
             return;
         }
     }
@@ -179,7 +181,7 @@ static void want_pair(struct core *c, const struct pair *pair)
     }
     if (c->marked_digest == digest && c->marked_server == c->copy.server_id)
         return;
-    e = ask_copy(c, DO_MARKER, digest);
+    e = core_ask_copy(c, DO_MARKER, digest);
     if (e != NULL) {
         e->names.names = NAMES_PAIR;
         e->names.pair = *pair;
@@ -187,17 +189,17 @@ static void want_pair(struct core *c, const struct pair *pair)
 }
 
 /* The database follows the record that is chosen, never the other way round. */
-void want_names(struct core *c)
+void core_want_names(struct core *c)
 {
     struct pair wanted;
 
     if (!c->is_chosen || c->state == ST_HANDOVER)
         return;
-    desired_pair(c, &wanted);
-    if (!record_has_pair(known(c), pair_digest(&wanted)))
+    core_desired_pair(c, &wanted);
+    if (!record_has_pair(core_known(c), pair_digest(&wanted)))
         return;
     if (pair_is_alone(&wanted)) {
-        if (known(c)->pairs_n == 1)
+        if (core_known(c)->pairs_n == 1)
             want_alone(c);
         return;
     }
@@ -206,9 +208,9 @@ void want_names(struct core *c)
 
 /* The gate opens when the record is chosen and what it promises is in force; for the same server
  * it stays open from then on. */
-bool gate_may_open(struct core *c)
+bool core_gate_may_open(struct core *c)
 {
-    const struct record *r = known(c);
+    const struct record *r = core_known(c);
     bool is_promised;
 
     if (c->copy.state != COPY_PRIMARY && c->copy.state != COPY_SUSPENDED)

@@ -2,7 +2,7 @@
  *
  * The register is a compare-and-swap register of the CASPaxos family (D. Rystsov, "CASPaxos:
  * Replicated State Machines without logs", 2018) whose acceptance also grants a lease as in
- * PaxosLease (Trencseni, Gazso, Reinhardt, 2012). DESIGN 3 states the rules R1 to R9.
+ * PaxosLease (Trencseni, Gazso, Reinhardt, 2012). ARCHITECTURE 3 states the rules R1 to R9.
  *
  * The voter never sends and never writes: it says which answer may leave now, and which one only
  * after its state is on disk. It makes one durable change at a time (R3). No allocation, no clock.

@@ -42,7 +42,7 @@ static void begin_attempt(struct core *c)
     clear_votes(c);
     c->not_empty = 0;
     c->adopted.epoch = 0;
-    c->attempt_until_ms = c->now_ms + ATTEMPT_HEARTBEATS * heartbeat_ms(c);
+    c->attempt_until_ms = c->now_ms + ATTEMPT_HEARTBEATS * core_heartbeat_ms(c);
 }
 
 /* Back from an attempt, or from a lease: wait a little longer every time. */
@@ -52,8 +52,8 @@ static void enter_standing(struct core *c, enum core_state before)
     bool is_failed = before == ST_PREVOTE || before == ST_PREPARE || before == ST_FREEZE ||
                      before == ST_FETCH || before == ST_ACCEPT;
 
-    if (is_holder_state(before))
-        alert(c, ALERT_LOST_LEASE, known(c)->epoch);
+    if (core_is_holder_state(before))
+        core_alert(c, ALERT_LOST_LEASE, core_known(c)->epoch);
     c->stand_at_ms = c->now_ms;
     if (is_deferring) {
         c->has_deferred = true;
@@ -65,7 +65,7 @@ static void enter_standing(struct core *c, enum core_state before)
         c->has_deferred = false;
         return;
     }
-    c->stand_at_ms += jitter(c, c->failures);
+    c->stand_at_ms += core_jitter(c, c->failures);
     if (c->failures < 8)
         c->failures++;
     c->is_yielded_to = false;
@@ -76,20 +76,20 @@ static void enter_freeze(struct core *c)
     clear_votes(c);
     memset(c->answers, 0, sizeof c->answers);
     c->attempt_until_ms =
-        c->now_ms + ATTEMPT_HEARTBEATS * heartbeat_ms(c) + c->config.freeze_timeout_ms;
+        c->now_ms + ATTEMPT_HEARTBEATS * core_heartbeat_ms(c) + c->config.freeze_timeout_ms;
 }
 
 static void enter_accept(struct core *c)
 {
     if (c->order.kind == ORDER_FORCE) {
-        new_ballot(c); /* the draft is made: force_build() */
-        c->attempt_until_ms = c->now_ms + ATTEMPT_HEARTBEATS * heartbeat_ms(c);
+        new_ballot(c); /* the draft is made: core_force_build() */
+        c->attempt_until_ms = c->now_ms + ATTEMPT_HEARTBEATS * core_heartbeat_ms(c);
     } else {
-        takeover_build(c);
+        core_takeover_build(c);
     }
     clear_votes(c);
     forget_lease(c);
-    c->attempt_until_ms = hm_max_ms(c->attempt_until_ms, c->now_ms + 2 * heartbeat_ms(c));
+    c->attempt_until_ms = hm_max_ms(c->attempt_until_ms, c->now_ms + 2 * core_heartbeat_ms(c));
 }
 
 static void enter_holder(struct core *c, enum core_state before)
@@ -100,24 +100,24 @@ static void enter_holder(struct core *c, enum core_state before)
     c->released_at_ms = HM_PAST;
     c->is_yielded_to = false;
     c->renewed.is_there = false;
-    c->is_paused = known(c)->is_paused;
-    c->valid_until_ms = lease_until(c, HM_PAST);
+    c->is_paused = core_known(c)->is_paused;
+    c->valid_until_ms = core_lease_until(c, HM_PAST);
     c->had_lease = true;
     c->renew_at_ms = c->now_ms; /* the others follow on a RENEW, not on the ACCEPT (R6) */
     c->lagging = 0;
-    if (before == ST_ACCEPT && c->alerted_epoch != known(c)->epoch) {
-        alert(c, ALERT_NEW_PRIMARY, known(c)->epoch);
-        c->alerted_epoch = known(c)->epoch;
+    if (before == ST_ACCEPT && c->alerted_epoch != core_known(c)->epoch) {
+        core_alert(c, ALERT_NEW_PRIMARY, core_known(c)->epoch);
+        c->alerted_epoch = core_known(c)->epoch;
     }
 }
 
 static void enter_holder_change(struct core *c, enum core_state before)
 {
     if (before == ST_HOLDER_PREPARE) {
-        c->draft = *base(c);
+        c->draft = *core_base(c);
         c->draft.version++;
     } else {
-        change_build(c, change_wanted(c));
+        core_change_build(c, core_change_wanted(c));
     }
     clear_votes(c);
 }
@@ -126,14 +126,14 @@ static void enter_holder_change(struct core *c, enum core_state before)
 static void enter_released(struct core *c)
 {
     c->released = c->mine;
-    c->release_until_ms = c->now_ms + ttl_ms(c);
+    c->release_until_ms = c->now_ms + core_ttl_ms(c);
     c->released_at_ms = c->now_ms;
-    c->released_epoch = known(c)->epoch;
+    c->released_epoch = core_known(c)->epoch;
     forget_lease(c);
     clear_votes(c);
 }
 
-void enter(struct core *c, enum core_state s)
+void core_enter(struct core *c, enum core_state s)
 {
     enum core_state before = c->state;
 
@@ -148,11 +148,11 @@ void enter(struct core *c, enum core_state s)
     else if (s == ST_FREEZE)
         enter_freeze(c);
     else if (s == ST_YIELD) {
-        c->yield_to = longer_log(c);
+        c->yield_to = core_longer_log(c);
         c->yield_at = c->answers[c->yield_to].at;
         clear_votes(c);
     } else if (s == ST_FETCH)
-        c->attempt_until_ms = c->now_ms + FETCH_HEARTBEATS * heartbeat_ms(c);
+        c->attempt_until_ms = c->now_ms + FETCH_HEARTBEATS * core_heartbeat_ms(c);
     else if (s == ST_ACCEPT)
         enter_accept(c);
     else if (s == ST_HOLDER)
@@ -161,7 +161,7 @@ void enter(struct core *c, enum core_state s)
         enter_holder_change(c, before);
     else if (s == ST_RELEASED)
         enter_released(c);
-    if (is_holder_state(s) && s != ST_HOLDER)
+    if (core_is_holder_state(s) && s != ST_HOLDER)
         c->is_chosen = false;
     if (s == ST_FOLLOWING)
         c->failures = 0;
@@ -172,10 +172,10 @@ void enter(struct core *c, enum core_state s)
 
 static bool is_time_to_ask(struct core *c, uint8_t slot)
 {
-    if (!due(c, c->ask_at_ms[slot]))
+    if (!core_due(c, c->ask_at_ms[slot]))
         return false;
-    c->ask_at_ms[slot] = c->now_ms + jitter(c, 0);
-    (void)due(c, c->ask_at_ms[slot]);
+    c->ask_at_ms[slot] = c->now_ms + core_jitter(c, 0);
+    (void)core_due(c, c->ask_at_ms[slot]);
     return true;
 }
 
@@ -188,7 +188,7 @@ static struct msg make_request(struct core *c, enum msg_type type)
         m.version = c->draft.version;
         m.ttl_ms = c->draft.ttl_ms;
         m.record = &c->draft;
-        m.seq = next_seq(c, m.ttl_ms);
+        m.seq = core_next_seq(c, m.ttl_ms);
     }
     return m;
 }
@@ -199,12 +199,12 @@ static void ask_slots(struct core *c, uint16_t slots, enum msg_type type)
     for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++) {
         struct msg m;
 
-        if ((slots & slot_bit(slot)) == 0 || slot == c->self)
+        if ((slots & core_slot_bit(slot)) == 0 || slot == c->self)
             continue;
-        if (((c->granted | c->refused) & slot_bit(slot)) != 0 || !is_time_to_ask(c, slot))
+        if (((c->granted | c->refused) & core_slot_bit(slot)) != 0 || !is_time_to_ask(c, slot))
             continue;
         m = make_request(c, type);
-        send_to(c, slot, &m);
+        core_send_to(c, slot, &m);
     }
 }
 
@@ -212,10 +212,11 @@ static void ask_self(struct core *c, enum msg_type type)
 {
     struct msg m;
 
-    if ((c->granted & slot_bit(c->self)) != 0 || c->voter.is_writing || !is_time_to_ask(c, c->self))
+    if ((c->granted & core_slot_bit(c->self)) != 0 || c->voter.is_writing ||
+        !is_time_to_ask(c, c->self))
         return;
     m = make_request(c, type);
-    ask_own_voter(c, &m);
+    core_ask_own_voter(c, &m);
 }
 
 static bool has_own_promise(const struct core *c)
@@ -232,16 +233,16 @@ static bool has_own_acceptance(const struct core *c)
 static void want_prevotes(struct core *c)
 {
     ask_self(c, MSG_PREVOTE);
-    ask_slots(c, record_electorate(known(c)), MSG_PREVOTE);
+    ask_slots(c, record_electorate(core_known(c)), MSG_PREVOTE);
 }
 
 /* R4: the own voter has promised on disk before anybody else is asked. */
 static void want_promises(struct core *c)
 {
-    if ((c->granted & slot_bit(c->self)) == 0)
+    if ((c->granted & core_slot_bit(c->self)) == 0)
         ask_self(c, MSG_PREPARE);
     if (has_own_promise(c))
-        ask_slots(c, record_electorate(base(c)), MSG_PREPARE);
+        ask_slots(c, record_electorate(core_base(c)), MSG_PREPARE);
 }
 
 static void want_frozen_logs(struct core *c)
@@ -249,8 +250,8 @@ static void want_frozen_logs(struct core *c)
     struct msg own = { .type = MSG_FREEZE, .ballot = c->mine };
 
     if (!c->answers[c->self].is_there && !c->voter.is_writing && is_time_to_ask(c, c->self))
-        ask_own_voter(c, &own);
-    ask_slots(c, record_db_members(base(c)), MSG_FREEZE);
+        core_ask_own_voter(c, &own);
+    ask_slots(c, record_db_members(core_base(c)), MSG_FREEZE);
 }
 
 static void want_yield(struct core *c)
@@ -258,12 +259,12 @@ static void want_yield(struct core *c)
     struct msg m = { .type = MSG_YIELD, .ballot = c->mine, .at = c->yield_at };
 
     if (is_time_to_ask(c, c->yield_to))
-        send_to(c, c->yield_to, &m);
+        core_send_to(c, c->yield_to, &m);
 }
 
 static void want_acceptances(struct core *c)
 {
-    if (!has_own_acceptance(c) || (c->granted & slot_bit(c->self)) == 0)
+    if (!has_own_acceptance(c) || (c->granted & core_slot_bit(c->self)) == 0)
         ask_self(c, MSG_ACCEPT);
     if (has_own_acceptance(c)) {
         if (!c->draft.is_paused)
@@ -279,11 +280,11 @@ static void send_record(struct core *c, uint8_t slot)
 {
     struct msg m = { .type = MSG_ACCEPT, .ballot = c->standing_ballot };
 
-    m.version = known(c)->version;
-    m.ttl_ms = ttl_ms(c);
-    m.record = known(c);
-    m.seq = next_seq(c, m.ttl_ms);
-    send_to(c, slot, &m);
+    m.version = core_known(c)->version;
+    m.ttl_ms = core_ttl_ms(c);
+    m.record = core_known(c);
+    m.seq = core_next_seq(c, m.ttl_ms);
+    core_send_to(c, slot, &m);
 }
 
 /* A holder whose fence does not answer, or whose deadline has passed, lets its lease run out. */
@@ -297,11 +298,11 @@ static void send_everywhere(struct core *c, uint16_t electorate, const struct ms
 {
     struct msg m = *request;
 
-    ask_own_voter(c, &m);
+    core_ask_own_voter(c, &m);
     for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++)
-        if (slot != c->self && (electorate & slot_bit(slot)) != 0) {
+        if (slot != c->self && (electorate & core_slot_bit(slot)) != 0) {
             m = *request;
-            send_to(c, slot, &m);
+            core_send_to(c, slot, &m);
         }
 }
 
@@ -311,18 +312,18 @@ static void want_renewals(struct core *c)
 {
     struct msg m = { .type = MSG_RENEW, .ballot = c->standing_ballot };
 
-    if (!may_renew(c) || !due(c, c->renew_at_ms))
+    if (!may_renew(c) || !core_due(c, c->renew_at_ms))
         return;
-    c->renew_at_ms = c->now_ms + heartbeat_ms(c);
-    (void)due(c, c->renew_at_ms);
+    c->renew_at_ms = c->now_ms + core_heartbeat_ms(c);
+    (void)core_due(c, c->renew_at_ms);
     if (c->state == ST_HOLDER_CHANGE && has_own_acceptance(c))
         m = make_request(c, MSG_ACCEPT);
     else {
-        m.version = known(c)->version;
-        m.ttl_ms = ttl_ms(c);
-        m.seq = next_seq(c, m.ttl_ms);
+        m.version = core_known(c)->version;
+        m.ttl_ms = core_ttl_ms(c);
+        m.seq = core_next_seq(c, m.ttl_ms);
     }
-    send_everywhere(c, record_electorate(known(c)), &m);
+    send_everywhere(c, record_electorate(core_known(c)), &m);
 }
 
 static void want_lagging_up(struct core *c)
@@ -333,7 +334,7 @@ static void want_lagging_up(struct core *c)
     if (c->state != ST_HOLDER || !may_renew(c))
         return;
     for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++)
-        if ((lagging & slot_bit(slot)) != 0)
+        if ((lagging & core_slot_bit(slot)) != 0)
             send_record(c, slot);
 }
 
@@ -347,12 +348,12 @@ static void want_release(struct core *c)
     if (is_time_to_ask(c, c->self)) {
         struct msg own = m;
 
-        ask_own_voter(c, &own);
+        core_ask_own_voter(c, &own);
     }
     for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++)
-        if (slot != c->self && (record_electorate(known(c)) & slot_bit(slot)) != 0 &&
+        if (slot != c->self && (record_electorate(core_known(c)) & core_slot_bit(slot)) != 0 &&
             is_time_to_ask(c, slot))
-            send_to(c, slot, &m);
+            core_send_to(c, slot, &m);
 }
 
 /* --- gossip
@@ -363,8 +364,8 @@ static void gossip_to(struct core *c, uint16_t slots)
     for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++) {
         struct msg m = { .type = MSG_GOSSIP };
 
-        if (slot != c->self && (slots & slot_bit(slot)) != 0)
-            send_to(c, slot, &m);
+        if (slot != c->self && (slots & core_slot_bit(slot)) != 0)
+            core_send_to(c, slot, &m);
     }
 }
 
@@ -372,16 +373,16 @@ static void gossip_to(struct core *c, uint16_t slots)
  * to tell the others. */
 static void want_gossip(struct core *c)
 {
-    uint16_t slots = record_electorate(known(c));
+    uint16_t slots = record_electorate(core_known(c));
 
-    if (c->self == HM_NOBODY || !due(c, c->gossip_at_ms))
+    if (c->self == HM_NOBODY || !core_due(c, c->gossip_at_ms))
         return;
-    c->gossip_at_ms = c->now_ms + heartbeat_ms(c);
-    (void)due(c, c->gossip_at_ms);
-    if (is_holder_state(c->state))
+    c->gossip_at_ms = c->now_ms + core_heartbeat_ms(c);
+    (void)core_due(c, c->gossip_at_ms);
+    if (core_is_holder_state(c->state))
         return;
-    if (c->voter.lease.member < HM_MEMBERS_MAX && holder_is_heard(c))
-        slots &= (uint16_t)~slot_bit(c->voter.lease.member);
+    if (c->voter.lease.member < HM_MEMBERS_MAX && guard_holder_is_heard(c))
+        slots &= (uint16_t)~core_slot_bit(c->voter.lease.member);
     gossip_to(c, slots);
 }
 
@@ -389,31 +390,31 @@ static void want_record(struct core *c)
 {
     uint16_t slots = record_electorate(c->draft.epoch != 0 ? &c->draft : &c->config.first);
 
-    if (!due(c, c->gossip_at_ms))
+    if (!core_due(c, c->gossip_at_ms))
         return;
-    c->gossip_at_ms = c->now_ms + heartbeat_ms(c);
-    (void)due(c, c->gossip_at_ms);
+    c->gossip_at_ms = c->now_ms + core_heartbeat_ms(c);
+    (void)core_due(c, c->gossip_at_ms);
     for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++) {
         struct msg m = { .type = MSG_QUERY };
 
-        if ((slots & slot_bit(slot)) != 0)
-            send_to(c, slot, &m);
+        if ((slots & core_slot_bit(slot)) != 0)
+            core_send_to(c, slot, &m);
     }
 }
 
 static void want_repointed(struct core *c)
 {
-    uint8_t holder = followed_holder(c);
+    uint8_t holder = core_followed_holder(c);
     struct core_effect *e;
 
     if (holder == HM_NOBODY || c->config.role != ROLE_DB ||
-        (c->repointed_epoch == known(c)->epoch && c->repointed_to == holder))
+        (c->repointed_epoch == core_known(c)->epoch && c->repointed_to == holder))
         return;
-    c->repointed_epoch = known(c)->epoch;
+    c->repointed_epoch = core_known(c)->epoch;
     c->repointed_to = holder;
-    e = ask(c, DO_REPOINT);
+    e = core_ask(c, DO_REPOINT);
     e->repoint.member = holder;
-    e->repoint.epoch = known(c)->epoch;
+    e->repoint.epoch = core_known(c)->epoch;
 }
 
 /* --- the door
@@ -470,11 +471,11 @@ static void want_of_state(struct core *c)
     }
 }
 
-void want(struct core *c)
+void core_want(struct core *c)
 {
     want_of_state(c);
-    want_copy(c);
-    follow_order(c);
+    core_want_copy(c);
+    core_follow_order(c);
     want_repointed(c);
     if (c->state != ST_BLANK && c->state != ST_STOPPED && c->state != ST_OBSERVING &&
         c->state != ST_OUTSIDE)
