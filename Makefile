@@ -45,6 +45,7 @@ LIB_SRC   := $(sort $(wildcard $(addsuffix /*.c,hamgr/base hamgr/view hamgr/core
 PURE_SRC  := $(sort $(wildcard hamgr/core/*.c hamgr/view/*.c))
 UNIT_SRC  := $(sort $(wildcard tests/unit/test_*.c))
 SIM_SRC   := $(sort $(wildcard tests/sim/*.c))
+CHECK_SRC := $(sort $(wildcard tests/sim/check*.c))
 RULES_SRC := $(wildcard tests/tools/rules.c)
 C_FILES   := $(sort $(shell find hamgr tests -name '*.[ch]' 2>/dev/null))
 
@@ -66,7 +67,8 @@ build/$(1)/libhamgr.a: $$(LIB_OBJ.$(1)) build/$(1)/sources
 build/$(1)/unit/%: build/$(1)/obj/tests/unit/%.o build/$(1)/libhamgr.a
 	@mkdir -p $$(@D)
 	$(SAY) LINK $$@
-	$(Q)$(call LINK,$(1)) -o $$@ $$^ $$(CMOCKA) $(LDLIBS)
+	$(Q)$(call LINK,$(1)) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) $$(CMOCKA) $(LDLIBS)
+build/$(1)/unit/test_check: $(CHECK_SRC:%.c=build/$(1)/obj/%.o)
 
 build/$(1)/sim: $$(SIM_OBJ.$(1)) build/$(1)/libhamgr.a build/$(1)/sources
 	$(SAY) LINK $$@

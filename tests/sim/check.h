@@ -23,7 +23,6 @@ enum {
     CHECK_NODES_MAX = 12,
     CHECK_IDENTITIES_MAX = 32, /* nodes times incarnations in one run */
     CHECK_ENTRIES_MAX = 768,   /* (ballot, version) that are remembered */
-    CHECK_ATTEMPTS_MAX = 64,   /* ballots in use at about the same time */
     CHECK_BRANCHES_MAX = 1024,
     CHECK_WHAT_MAX = 400,
 };
@@ -176,8 +175,8 @@ struct check {
     int newest;      /* the chosen entry that is highest in order; -1: none yet */
     bool is_forcing; /* a failover was forced, and no record of the new cluster is chosen yet */
     int64_t sync_since_us; /* since when chosen records promise sync; INT64_MAX: they do not */
-    int attempts_next;
-    struct check_attempt attempt[CHECK_ATTEMPTS_MAX];
+    struct check_attempt attempt[CHECK_NODES_MAX]; /* the highest ballot of each */
+    struct check_attempt elsewhere;                /* what is said about any other ballot */
     int branches_n;
     struct check_branch branch[CHECK_BRANCHES_MAX];
 

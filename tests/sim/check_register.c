@@ -37,9 +37,9 @@ uint32_t check_identities(const struct check *ck, const struct record *r, uint16
     uint32_t set = 0;
 
     for (unsigned slot = 0; slot < HM_MEMBERS_MAX; slot++) {
-        int i = (slots >> slot & 1u) != 0 ? check_identity(ck, r->member[slot].incarnation) : -1;
+        int i = check_identity(ck, r->member[slot].incarnation);
 
-        if (i >= 0)
+        if (i >= 0 && (slots >> slot & 1) != 0)
             set |= 1u << i;
     }
     return set;
@@ -334,14 +334,18 @@ void check_note_accepted(struct check *ck, int node, const struct voter_state *s
 
 struct check_attempt *check_attempt(struct check *ck, const struct ballot *ballot)
 {
-    struct check_attempt *a;
+    int node = check_find(ck, ballot->incarnation);
+    struct check_attempt *a = node < 0 ? &ck->elsewhere : &ck->attempt[node];
+    int order = check_compare(ballot, &a->ballot);
 
-    for (int i = 0; i < CHECK_ATTEMPTS_MAX; i++)
-        if (check_compare(&ck->attempt[i].ballot, ballot) == 0)
-            return &ck->attempt[i];
-    a = &ck->attempt[ck->attempts_next];
-    ck->attempts_next = (ck->attempts_next + 1) % CHECK_ATTEMPTS_MAX;
-    memset(a, 0, sizeof *a);
-    a->ballot = *ballot;
+    if (node < 0 || order < 0) {
+        a = &ck->elsewhere;
+        order = 1;
+    }
+    if (order > 0) {
+        memset(a, 0, sizeof *a);
+        a->ballot = *ballot;
+        a->is_checked = a == &ck->elsewhere;
+    }
     return a;
 }

@@ -10,13 +10,17 @@ static bool is_its_copy(const struct check *ck, int node, const struct record *r
     return check_slot(ck, r, r->holder) == node && r->copy_id == own->copy_id;
 }
 
-/* The promises: a majority of those that this record names, and all voters for the first one. */
+/* The promises: a majority of the members before this ballot, and all voters for the first record.
+ * A member that is the only voter may add another with its first ACCEPT that leaves. */
 static void has_promises(struct check *ck, int node, const struct msg *m)
 {
     uint32_t promised = check_attempt(ck, &m->ballot)->promised | (1u << ck->node[node].identity);
     uint32_t voters = check_identities(ck, m->record, m->record->voters);
+    struct record before = *m->record;
 
-    if (!check_majority(ck, m->record, promised, false))
+    if (before.old_voters != 0)
+        before.voters = before.old_voters;
+    if (!check_majority(ck, &before, promised, false))
         check_break(ck, INV_REGISTER,
                     "node %d: ACCEPT %llu/%u v%llu without a majority of promises", node,
                     (unsigned long long)m->ballot.counter, m->ballot.member,
