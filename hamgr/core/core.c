@@ -36,7 +36,9 @@ bool core_has_record(const struct core *c)
 
 const struct record *core_known(const struct core *c)
 {
-    return core_has_record(c) ? &c->voter.durable.record : &c->config.first;
+    if (core_has_record(c))
+        return &c->voter.durable.record;
+    return c->hint.epoch != 0 ? &c->hint : &c->config.first;
 }
 
 const struct record *core_base(const struct core *c)

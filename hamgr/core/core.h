@@ -135,6 +135,7 @@ struct core {
     struct ballot adopted_ballot;
     struct record adopted; /* the highest record that a promise carried; epoch 0: none */
     struct record draft;   /* what ACCEPT carries */
+    struct record hint;    /* while nothing is accepted here: what another voter accepted */
     struct freeze_answer answers[HM_MEMBERS_MAX];
     uint8_t yield_to;
     struct position yield_at;

@@ -48,9 +48,9 @@ void core_notice_record(struct core *c)
 {
     const struct record *r = core_known(c);
 
-    c->self = core_has_record(c) ? record_find(r, c->config.incarnation)
-                                 : record_find_name(r, c->config.name);
-    if (core_has_record(c)) {
+    c->self =
+        r->epoch != 0 ? record_find(r, c->config.incarnation) : record_find_name(r, c->config.name);
+    if (r->epoch != 0) {
         c->cluster_incarnation = r->cluster_incarnation;
         c->is_removed = c->self == HM_NOBODY;
         for (unsigned slot = 0; slot < HM_MEMBERS_MAX; slot++)
@@ -358,7 +358,7 @@ static void refuse_stranger(struct core *c, const struct msg *m)
     core_send_to(c, HM_NOBODY, &answer);
 }
 
-static void answer_query(struct core *c, const struct msg *m)
+static void tell_record(struct core *c, const struct msg *m)
 {
     struct msg answer = { .type = MSG_RECORD, .seq = m->seq };
 
@@ -371,13 +371,29 @@ static void answer_query(struct core *c, const struct msg *m)
     core_send_to(c, HM_NOBODY, &answer);
 }
 
+/* A member that missed the first record would wait for empty voters for ever: it builds on what
+ * another voter accepted. Its attempt still adopts the highest record of a majority. */
+static void take_hint(struct core *c, const struct msg *m)
+{
+    if (core_has_record(c) || c->voter.is_blank || m->to_incarnation != c->config.incarnation ||
+        record_find(m->record, c->config.incarnation) == HM_NOBODY ||
+        m->record->version <= c->hint.version)
+        return;
+    c->hint = *m->record;
+    core_notice_record(c);
+}
+
 /* An observer believes a record that a majority of its voters, or the holder itself, reports. */
 static void take_record(struct core *c, const struct msg *m)
 {
     int order;
 
-    if (c->config.role != ROLE_OBSERVER || m->record == NULL || m->from >= HM_MEMBERS_MAX)
+    if (m->record == NULL || m->from >= HM_MEMBERS_MAX)
         return;
+    if (c->config.role != ROLE_OBSERVER) {
+        take_hint(c, m);
+        return;
+    }
     order = c->adopted.epoch == 0 ? 1
                                   : record_order(&m->accepted, m->record->version,
                                                  &c->adopted_ballot, c->adopted.version);
@@ -456,7 +472,7 @@ void core_take_message(struct core *c, const struct msg *m)
         return;
     }
     if (m->type == MSG_QUERY) {
-        answer_query(c, m);
+        tell_record(c, m);
     } else if (m->type == MSG_RECORD) {
         take_record(c, m);
     } else if (is_impostor(c, m)) {
@@ -468,6 +484,8 @@ void core_take_message(struct core *c, const struct msg *m)
         take_request(c, m);
     } else if (m->to_incarnation == 0 || m->to_incarnation == c->config.incarnation) {
         note_sender(c, m);
+        if (m->type == MSG_GOSSIP && m->gossip.epoch == 0)
+            tell_record(c, m);
         if (m->type == MSG_YIELD)
             c->is_yielded_to = true;
         else
