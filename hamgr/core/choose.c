@@ -30,6 +30,14 @@ bool core_is_holder_copy(const struct core *c, const struct record *r)
            (r->kind != SERVICE_REDIS || c->copy.state != COPY_DOWN);
 }
 
+/* Before there is a history: the later timeline, then the longer log. */
+static int compare_first(const struct position *a, const struct position *b)
+{
+    if (a->timeline != b->timeline)
+        return a->timeline < b->timeline ? -1 : 1;
+    return record_compare(a, b);
+}
+
 /* Nothing has been recorded yet: a running primary is adopted; else, once it is known that
  * nobody runs one, a standby; and if nobody has data at all, the first db member makes some. */
 static bool may_found(const struct core *c)
@@ -47,6 +55,8 @@ static bool may_found(const struct core *c)
         if (g == NULL || g->copy == COPY_UNKNOWN || g->copy == COPY_PRIMARY)
             return false;
         if (c->copy.state == COPY_ABSENT && (g->copy != COPY_ABSENT || slot < c->self))
+            return false;
+        if (compare_first(&g->at, &c->copy.at) > 0)
             return false;
     }
     return c->copy.state == COPY_ABSENT || (c->copy.state == COPY_STANDBY && c->copy.is_final);

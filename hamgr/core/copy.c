@@ -318,9 +318,9 @@ static void want_waiting(struct core *c)
 
     if (c->copy.state == COPY_SUSPENDED && !c->copy.was_primary)
         thaw_copy(c);
-    if (c->copy.state != COPY_DOWN || !core_has_record(c) || is_old_primary)
+    if (c->copy.state != COPY_DOWN || is_old_primary)
         return;
-    if (is_redis(c) || (c->copy.is_final && !is_diverged(c)))
+    if (is_redis(c) || core_known(c)->epoch == 0 || (c->copy.is_final && !is_diverged(c)))
         (void)core_ask_copy(c, DO_START, 0);
 }
 
