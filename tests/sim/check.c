@@ -114,6 +114,7 @@ void check_joined(struct check *ck, int node, uint64_t incarnation)
     memset(&n->top, 0, sizeof n->top);
     memset(&n->barrier, 0, sizeof n->barrier);
     memset(&n->released, 0, sizeof n->released);
+    memset(&n->accepting, 0, sizeof n->accepting);
 }
 
 /* Durable state never goes back within one incarnation. */

@@ -97,7 +97,6 @@ struct check_attempt {
     struct ballot ballot;
     uint32_t prevoted; /* identities that said they would */
     uint32_t promised; /* identities whose promise left */
-    bool is_checked;   /* its first ACCEPT was looked at */
     struct {
         uint64_t copy_id; /* 0: no answer to LOG_FREEZE left */
         uint32_t branch;
@@ -124,15 +123,16 @@ struct check_node {
     struct voter_state disk; /* the newest state that was reported as written, or loaded */
     int entry;               /* of what is accepted there; -1: none */
 
-    hm_ms valid_until_ms;   /* as the core said last */
-    int64_t licence_us;     /* the copy may acknowledge until then; survives hamgrd */
-    struct ballot top;      /* highest ballot it ever proposed */
-    struct ballot barrier;  /* of an earlier life: everything up to it is over */
-    struct ballot released; /* everything up to it is over */
-    int own_chosen;         /* the highest chosen entry that this node holds; -1: none */
-    bool has_resumed;       /* the newest record that it sent as a holder is not paused */
-    enum fence_mode told;   /* what the fence helper was told last */
-    uint64_t least_end;     /* async: what the copy that it promotes must reach */
+    hm_ms valid_until_ms;    /* as the core said last */
+    int64_t licence_us;      /* the copy may acknowledge until then; survives hamgrd */
+    struct ballot top;       /* highest ballot it ever proposed */
+    struct ballot barrier;   /* of an earlier life: everything up to it is over */
+    struct ballot released;  /* everything up to it is over */
+    struct ballot accepting; /* the highest whose first ACCEPT was looked at */
+    int own_chosen;          /* the highest chosen entry that this node holds; -1: none */
+    bool has_resumed;        /* the newest record that it sent as a holder is not paused */
+    enum fence_mode told;    /* what the fence helper was told last */
+    uint64_t least_end;      /* async: what the copy that it promotes must reach */
 
     struct {
         bool is_there;
@@ -175,7 +175,7 @@ struct check {
     int newest;      /* the chosen entry that is highest in order; -1: none yet */
     bool is_forcing; /* a failover was forced, and no record of the new cluster is chosen yet */
     int64_t sync_since_us; /* since when chosen records promise sync; INT64_MAX: they do not */
-    struct check_attempt attempt[CHECK_NODES_MAX]; /* the highest ballot of each */
+    struct check_attempt attempt[CHECK_NODES_MAX]; /* of each, the newest */
     struct check_attempt elsewhere;                /* what is said about any other ballot */
     int branches_n;
     struct check_branch branch[CHECK_BRANCHES_MAX];

@@ -39,8 +39,10 @@ struct check_entry *check_entry(struct check *ck, const struct ballot *ballot, u
 struct check_entry *check_accepted(struct check *ck, int node);
 /* Notes that `identity` has (accepted, record) of the state on its disk for good. */
 void check_note_accepted(struct check *ck, int node, const struct voter_state *state);
-/* The attempt with this ballot; one that says nothing if its member uses a higher one already. */
+/* The attempt with this ballot; an empty one if its member does not use it now. */
 struct check_attempt *check_attempt(struct check *ck, const struct ballot *ballot);
+/* node asks for prevotes or promises; a new life may use ballots below those of prevotes. */
+void check_begin(struct check *ck, int node, const struct ballot *ballot);
 bool check_same_pair(const struct pair *a, const struct pair *b);
 bool check_is_alone(const struct pair *p);
 /* True if the record has this pair. */

@@ -184,7 +184,6 @@ static void has_own_number(struct check *ck, int node, const struct msg *m)
 static void an_accept(struct check *ck, int node, const struct msg *m)
 {
     struct check_entry *e = check_entry(ck, &m->ballot, m->version);
-    struct check_attempt *a;
 
     if (e == NULL || (e->acceptors >> ck->node[node].identity & 1u) == 0) {
         check_break(ck, INV_PROMISE, "node %d: ACCEPT %llu/%u v%llu is not on its own disk", node,
@@ -198,9 +197,8 @@ static void an_accept(struct check *ck, int node, const struct msg *m)
                     (unsigned long long)m->ballot.counter, m->ballot.member,
                     (unsigned long long)m->version);
     has_own_number(ck, node, m);
-    a = check_attempt(ck, &m->ballot);
-    if (!a->is_checked && !check_failed(ck)) {
-        a->is_checked = true;
+    if (check_compare(&m->ballot, &ck->node[node].accepting) > 0 && !check_failed(ck)) {
+        ck->node[node].accepting = m->ballot;
         check_first_accept(ck, node, m);
     }
     ck->node[node].has_resumed = !e->record.is_paused;
@@ -268,9 +266,10 @@ static void is_own_ballot(struct check *ck, int node, const struct msg *m)
 static void a_request(struct check *ck, int node, const struct msg *m)
 {
     is_own_ballot(ck, node, m);
-    if (m->type == MSG_PREPARE)
+    if (m->type == MSG_PREPARE) {
+        check_begin(ck, node, &m->ballot);
         a_prepare(ck, node, m);
-    else if (m->type == MSG_FREEZE)
+    } else if (m->type == MSG_FREEZE)
         a_freeze(ck, node, ck->eyes.core(ck->eyes.world, node), m);
     else if (m->type == MSG_ACCEPT)
         an_accept(ck, node, m);
@@ -278,9 +277,10 @@ static void a_request(struct check *ck, int node, const struct msg *m)
         a_renewal(ck, node, m);
 }
 
+/* Whoever asked is named by the ballot: a voter that knows no record yet cannot address it. */
 static void an_answer(struct check *ck, int node, const struct msg *m)
 {
-    int to = check_find(ck, m->to_incarnation);
+    int to = check_find(ck, m->ballot.incarnation);
     const struct voter_state *disk = ck->eyes.disk(ck->eyes.world, node);
 
     if (m->refusal != REFUSE_NOTHING || to < 0)
@@ -303,6 +303,9 @@ static void an_answer(struct check *ck, int node, const struct msg *m)
 void check_message(struct check *ck, int node, const struct msg *m)
 {
     switch ((int)m->type) {
+    case MSG_PREVOTE:
+        check_begin(ck, node, &m->ballot);
+        break;
     case MSG_PREPARE:
     case MSG_FREEZE:
     case MSG_ACCEPT:

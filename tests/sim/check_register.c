@@ -335,17 +335,19 @@ void check_note_accepted(struct check *ck, int node, const struct voter_state *s
 struct check_attempt *check_attempt(struct check *ck, const struct ballot *ballot)
 {
     int node = check_find(ck, ballot->incarnation);
-    struct check_attempt *a = node < 0 ? &ck->elsewhere : &ck->attempt[node];
-    int order = check_compare(ballot, &a->ballot);
 
-    if (node < 0 || order < 0) {
-        a = &ck->elsewhere;
-        order = 1;
-    }
-    if (order > 0) {
-        memset(a, 0, sizeof *a);
-        a->ballot = *ballot;
-        a->is_checked = a == &ck->elsewhere;
-    }
-    return a;
+    if (node >= 0 && check_compare(ballot, &ck->attempt[node].ballot) == 0)
+        return &ck->attempt[node];
+    memset(&ck->elsewhere, 0, sizeof ck->elsewhere);
+    return &ck->elsewhere;
+}
+
+void check_begin(struct check *ck, int node, const struct ballot *ballot)
+{
+    struct check_attempt *a = &ck->attempt[node];
+
+    if (check_compare(ballot, &a->ballot) == 0)
+        return;
+    memset(a, 0, sizeof *a);
+    a->ballot = *ballot;
 }

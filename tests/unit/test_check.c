@@ -258,6 +258,7 @@ static void passes(hm_ms ms)
 /* An attempt up to the promises of everybody in `voters`. */
 static void attempts(int node, struct ballot b, unsigned voters)
 {
+    says(node, W, MSG_PREVOTE, b);
     for (int i = 0; i < NODES; i++)
         if (i != node && (voters >> i & 1u) != 0)
             says(i, node, MSG_PREVOTE_ANSWER, b);
