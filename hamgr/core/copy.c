@@ -189,6 +189,25 @@ static void thaw_copy(struct core *c)
     repeat_after_a_heartbeat(c, &c->thaw_asked_ms, DO_THAW);
 }
 
+/* The fence holds the copy for one that a lease makes writable. */
+static bool is_under_lease(const struct core *c)
+{
+    return c->copy.fence == FENCE_LEASE || c->copy.fence == FENCE_SUSPENDED;
+}
+
+static bool is_running(const struct core *c)
+{
+    return c->copy.state == COPY_STARTING || c->copy.state == COPY_STANDBY ||
+           c->copy.state == COPY_PRIMARY || c->copy.state == COPY_SUSPENDED;
+}
+
+/* It looks like a standby, but a promotion may be under way, perhaps asked for before hamgrd
+ * restarted, perhaps stopped in the middle. Only a new server is certainly a standby. */
+static bool may_be_promoted(const struct core *c)
+{
+    return is_running(c) && c->copy.state != COPY_PRIMARY && is_under_lease(c);
+}
+
 /* --- the copy of a follower --------------------------------------------------------------------
  */
 
@@ -248,13 +267,21 @@ static void note_collision(struct core *c)
             c->is_rewind_impossible = true;
 }
 
+/* A standby is started only when the fence takes it for one: under a lease mode the same server
+ * could have been told to promote before hamgrd restarted. */
+static void start_standby(struct core *c)
+{
+    if (c->copy.fence == FENCE_STANDBY)
+        (void)core_ask_copy(c, DO_START, 0);
+}
+
 static void raise_copy(struct core *c, uint8_t holder)
 {
     if (is_redis(c)) {
-        (void)core_ask_copy(c, DO_START, 0);
+        start_standby(c);
     } else if (c->copy.is_final && !is_diverged(c)) {
         c->wants_rebuild = false;
-        (void)core_ask_copy(c, DO_START, 0);
+        start_standby(c);
     } else if (holder != HM_NOBODY) {
         note_collision(c);
         rebuild(c, holder);
@@ -280,12 +307,13 @@ static void lead_standby(struct core *c, uint8_t holder)
 /* holder: heard renewing the record accepted here (R6); only then may the copy be changed. */
 static void want_follower(struct core *c, uint8_t holder)
 {
+    if (may_be_promoted(c)) {
+        kill_copy(c);
+        return;
+    }
     switch (c->copy.state) {
     case COPY_SUSPENDED:
-        if (c->copy.was_primary)
-            kill_copy(c);
-        else
-            thaw_copy(c);
+        thaw_copy(c);
         break;
     case COPY_PRIMARY:
         ask_fence(c, FENCE_SUSPENDED, 0, false);
@@ -297,7 +325,7 @@ static void want_follower(struct core *c, uint8_t holder)
     case COPY_ABSENT:
     case COPY_REBUILDING:
         if (is_redis(c))
-            (void)core_ask_copy(c, DO_START, 0);
+            start_standby(c);
         else
             rebuild(c, holder);
         break;
@@ -316,12 +344,14 @@ static void want_waiting(struct core *c)
 {
     bool is_old_primary = c->copy.was_primary && core_known(c)->holder == c->self && !is_redis(c);
 
-    if (c->copy.state == COPY_SUSPENDED && !c->copy.was_primary)
+    if (may_be_promoted(c) && !c->copy.was_primary && core_known(c)->holder != c->self)
+        kill_copy(c); /* hamgr-fence came back without its file and stopped a standby */
+    else if (c->copy.state == COPY_SUSPENDED && !is_under_lease(c) && !c->copy.was_primary)
         thaw_copy(c);
     if (c->copy.state != COPY_DOWN || is_old_primary)
         return;
     if (is_redis(c) || core_known(c)->epoch == 0 || (c->copy.is_final && !is_diverged(c)))
-        (void)core_ask_copy(c, DO_START, 0);
+        start_standby(c);
 }
 
 /* --- log freeze --------------------------------------------------------------------------------
@@ -526,27 +556,27 @@ static void want_fenced(struct core *c)
         return;
     }
     ask_fence(c, FENCE_SUSPENDED, 0, false);
-    if (c->copy.state != COPY_SUSPENDED)
+    if (is_running(c) && c->copy.state != COPY_SUSPENDED)
         kill_copy(c);
 }
 
 /* --- the door ----------------------------------------------------------------------------------
  */
 
-/* No lease: a copy that is no primary needs no fence; one that is loses it when the helper's
- * deadline comes, at the latest; asking as well costs nothing. */
+/* No lease: what does not run needs no fence, but the sockets of a dead primary hold what the
+ * kernel has not sent yet; the helper destroys them before it opens the gate. A primary loses its
+ * lease when the helper's deadline comes, at the latest; asking as well costs nothing. */
 static void fence_others(struct core *c)
 {
-    bool is_primary = c->copy.state == COPY_PRIMARY ||
-                      (c->copy.state == COPY_SUSPENDED && c->copy.was_primary) ||
-                      (c->copy.state == COPY_STARTING && c->copy.was_primary);
-
     if (c->is_paused || c->copy.state == COPY_UNKNOWN)
         return;
-    if (!is_primary)
+    if (!is_running(c))
         ask_fence(c, FENCE_STANDBY, 0, true);
-    else if (core_has_record(c) && c->copy.state == COPY_PRIMARY &&
-             (c->copy.fence == FENCE_STANDBY || c->had_lease))
+    else if (c->copy.fence == FENCE_PAUSED || may_be_promoted(c))
+        return;
+    else if (c->copy.state != COPY_PRIMARY)
+        ask_fence(c, FENCE_STANDBY, 0, true);
+    else if (core_has_record(c) && (c->copy.fence == FENCE_STANDBY || c->had_lease))
         ask_fence(c, FENCE_SUSPENDED, 0, false);
 }
 

@@ -61,6 +61,8 @@ void core_notice_record(struct core *c)
             }
     }
     c->changed_ms = c->now_ms;
+    if (core_is_holder_state(c->state))
+        c->valid_until_ms = core_lease_until(c, HM_PAST); /* other members, another majority */
 }
 
 /* --- requests to the voter ------------------------------------------------------------------ */

@@ -301,14 +301,15 @@ bool guard_record_must_change(struct core *c)
 
 /* --- giving away ---------------------------------------------------------------------------- */
 
-/* No process is left, or all of them are stopped behind a closed gate. */
+/* No process is left, or all of them are stopped; and the gate is closed. */
 bool guard_is_fenced(struct core *c)
 {
     if (core_is_operating(c, DO_STOP))
         return false;
+    if (c->copy.fence != FENCE_SUSPENDED)
+        return false; /* the kernel may still hold acknowledgements behind an open gate */
     return c->copy.state == COPY_DOWN || c->copy.state == COPY_ABSENT ||
-           c->copy.state == COPY_REBUILDING ||
-           (c->copy.state == COPY_SUSPENDED && c->copy.fence == FENCE_SUSPENDED);
+           c->copy.state == COPY_REBUILDING || c->copy.state == COPY_SUSPENDED;
 }
 
 bool guard_may_stand_again(struct core *c)

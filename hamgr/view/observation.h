@@ -66,7 +66,7 @@ enum fence_mode {
     FENCE_NONE,      /* hamgr-fence has not been told anything since the host booted */
     FENCE_SUSPENDED, /* every process of the service stopped, the gate closed */
     FENCE_LEASE,     /* suspends by itself at `fence_until_ms` */
-    FENCE_STANDBY,   /* a standby: nothing to fence, the gate open */
+    FENCE_STANDBY,   /* a standby: nothing to fence; the port's sockets destroyed, the gate open */
     FENCE_PAUSED,    /* paused cluster: as it is, without a deadline */
 };
 
