@@ -19,7 +19,7 @@ probe      : base view                                     : libc libevent
 postgres   : base view core/effect.h adapter/service.h adapter/child.h : libc libpq
 redis      : base view core/effect.h adapter/service.h adapter/child.h : libc hiredis
 daemon     : base view core wire settings net probe postgres redis adapter fence : libc libevent libsystemd
-adapter    : base wire net view core/effect.h fence/verbs.h : libc libevent libcurl
+adapter    : base wire net view core/effect.h core/trace.h fence/verbs.h : libc libevent libcurl
 cli        : base view core wire settings                  : libc jansson
 fence      : base settings                                 : libc libnftables libsystemd
 '
