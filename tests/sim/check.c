@@ -215,7 +215,9 @@ void check_received(struct check *ck, int node, const struct msg *m)
 
     if (from < 0)
         return;
-    if (m->type == MSG_RENEW) {
+    if (m->type == MSG_RENEW &&
+        (!n->renewed.is_there ||
+         check_order(&m->ballot, m->version, &n->renewed.ballot, n->renewed.version) >= 0)) {
         n->renewed.is_there = true;
         n->renewed.from = from;
         n->renewed.ballot = m->ballot;

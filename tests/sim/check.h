@@ -189,7 +189,8 @@ struct check {
     int acked_last_node; /* and where */
     uint64_t failovers;  /* changes of holder among promotions: for the statistics */
 
-    bool is_calm; /* P5: only faults that must not be felt */
+    bool is_stuck; /* see check_too_late() */
+    bool is_calm;  /* P5: only faults that must not be felt */
     int64_t calm_gap_us;
     int64_t calm_acked_us;
     uint64_t calm_epoch;
@@ -256,8 +257,11 @@ void check_calm_ended(struct check *ck);
 /* Is every member where P4 and P6 want it? If not, *ret_why (CHECK_WHAT_MAX bytes) says what is
  * missing. Cheap enough for every 50 ms after the faults ended. */
 bool check_is_converged(struct check *ck, char *ret_why);
-/* The time is over and it has not converged: P4 without a working primary, else P6. */
+/* The time is over and it has not converged: P4 without a working primary, else P6. When no copy
+ * that exists may take over by the rules, ck->is_stuck is set instead: only a force helps. */
 void check_too_late(struct check *ck);
+/* True if some copy may take over by the rules, or holds already. */
+bool check_has_eligible(struct check *ck);
 
 /* --- for the parts of the checker ----------------------------------------------------------- */
 

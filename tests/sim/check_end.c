@@ -57,6 +57,16 @@ static bool missing(char *why, int node, const char *what)
     return false;
 }
 
+/* In strict nothing is acknowledged unless enough standbys could be waited for. */
+static bool may_acknowledge(const struct record *r, int holder, const struct check *ck)
+{
+    unsigned standbys = 0;
+
+    for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++)
+        standbys += r->member[slot].role == ROLE_DB && check_slot(ck, r, slot) != holder;
+    return r->goal != DURABILITY_STRICT || standbys >= (r->sync_standbys ? r->sync_standbys : 1u);
+}
+
 static bool has_working_primary(struct check *ck, const struct record *r, int holder, char *why)
 {
     struct check_copy copy;
@@ -72,7 +82,8 @@ static bool has_working_primary(struct check *ck, const struct record *r, int ho
                                          : "holds, and its copy is no primary");
     if (copy.copy_id != r->copy_id)
         return missing(why, holder, "runs another copy than its record names");
-    if (ck->acked_last_node != holder || check_now(ck) - ck->acked_us > ACKNOWLEDGED_LATELY_US)
+    if (may_acknowledge(r, holder, ck) &&
+        (ck->acked_last_node != holder || check_now(ck) - ck->acked_us > ACKNOWLEDGED_LATELY_US))
         return missing(why, holder, "is primary and acknowledges nothing");
     return true;
 }
@@ -140,6 +151,67 @@ bool check_is_converged(struct check *ck, char *ret_why)
     return true;
 }
 
+/* --- is there a copy that may take over? (the premise of P4) ---------------------------------- */
+
+static bool is_of_the_line(const struct check *ck, const struct check_copy *copy)
+{
+    return ck->promoted_branch == 0 ||
+           check_contains(ck, ck->promoted_branch, UINT64_MAX, copy->branch, copy->end);
+}
+
+/* 6.1, counted over the copies that exist: could their answers be enough for this one? */
+static bool pairs_allow(struct check *ck, const struct record *r, const struct check_copy *own)
+{
+    for (unsigned i = 0; i < r->pairs_n; i++) {
+        const struct pair *p = &r->pairs[i];
+        unsigned met = 0;
+
+        for (unsigned j = 0; j < p->n; j++) {
+            int node = check_slot(ck, r, p->copies[j].member);
+            struct check_copy copy;
+
+            if (node < 0)
+                continue;
+            check_look(ck, node, &copy);
+            met += copy.copy_id == p->copies[j].copy_id && copy.state == COPY_STANDBY &&
+                   check_contains(ck, own->branch, own->end, copy.branch, copy.end);
+        }
+        if (check_is_alone(p) || met + p->need < p->n + 1u)
+            return false;
+    }
+    return true;
+}
+
+static bool is_eligible(struct check *ck, const struct record *r, uint8_t slot)
+{
+    int node = check_slot(ck, r, slot);
+    const struct core *c = node < 0 ? NULL : ck->eyes.core(ck->eyes.world, node);
+    struct check_copy copy;
+
+    if (c == NULL || r->member[slot].role != ROLE_DB)
+        return false;
+    check_look(ck, node, &copy);
+    if (copy.state == COPY_ABSENT || copy.state == COPY_REBUILDING || copy.state == COPY_UNKNOWN)
+        return false;
+    if (slot == r->holder && copy.copy_id == r->copy_id)
+        return r->kind != SERVICE_REDIS || copy.state != COPY_DOWN;
+    if (!is_of_the_line(ck, &copy) || c->config.is_nofailover)
+        return false;
+    if (r->durability == DURABILITY_ASYNC)
+        return copy.end + r->max_lag_bytes >= r->last_known.offset;
+    return pairs_allow(ck, r, &copy);
+}
+
+bool check_has_eligible(struct check *ck)
+{
+    const struct record *r = check_newest(ck);
+
+    for (uint8_t slot = 0; r != NULL && slot < HM_MEMBERS_MAX; slot++)
+        if (is_eligible(ck, r, slot))
+            return true;
+    return r == NULL;
+}
+
 /* Every member's state and reason, as short as it can be said. */
 static void tell_everybody(struct check *ck, char *text, size_t size)
 {
@@ -174,6 +246,9 @@ void check_too_late(struct check *ck)
     if (check_failed(ck) || check_is_converged(ck, why))
         return;
     is_writable = r != NULL && has_working_primary(ck, r, check_slot(ck, r, r->holder), ignored);
+    ck->is_stuck = !is_writable && !check_has_eligible(ck);
+    if (ck->is_stuck)
+        return; /* all that is safe is to say so: P4 asks for an eligible copy */
     all[0] = '\0';
     tell_everybody(ck, all, sizeof all);
     check_break(ck, is_writable ? INV_P6 : INV_P4, "%s%s", why, all);
