@@ -28,8 +28,28 @@ static inline void make_record(void)
     told_state(&some_state, &some_record, 1);
 }
 
-/* Number i of the events; false after the last. All that is not set is zero, padding too. */
-static inline bool make_event(unsigned i, struct core_event *ev)
+static inline void make_accept(struct msg *m)
+{
+    told_init(&entries_told, 3, 2, 1);
+    *m = told_message(&entries_told, 0, MSG_ACCEPT);
+    m->ballot = told_ballot(9, 0);
+    m->version = some_record.version;
+    m->ttl_ms = some_record.ttl_ms;
+    m->seq = 3;
+    m->gossip.priority = INT16_MIN;
+    m->record = &some_record;
+}
+
+static inline void make_refusal(struct msg *m)
+{
+    told_init(&entries_told, 3, 2, 1);
+    *m = told_message(&entries_told, 2, MSG_PREVOTE_ANSWER);
+    m->ballot = told_ballot(9, 1);
+    m->refusal = REFUSE_LIVE_LEASE;
+    m->remaining_ms = 2 * HM_TTL_MAX_MS;
+}
+
+static inline bool make_order(unsigned i, struct order *o)
 {
     static const struct order orders[] = {
         { .kind = ORDER_PAUSE, .id = 1 },
@@ -45,6 +65,15 @@ static inline bool make_event(unsigned i, struct core_event *ev)
         { .kind = ORDER_FORCE, .id = UINT64_MAX },
     };
 
+    if (i >= HM_ARRAY_LEN(orders))
+        return false;
+    memcpy(o, &orders[i], sizeof *o);
+    return true;
+}
+
+/* Number i of the events; false after the last. All that is not set is zero, padding too. */
+static inline bool make_event(unsigned i, struct core_event *ev)
+{
     memset(ev, 0, sizeof *ev);
     ev->at_ms = 1000 + i;
     ev->wall_ms = -5;
@@ -82,36 +111,15 @@ static inline bool make_event(unsigned i, struct core_event *ev)
         return true;
     case 7:
         ev->type = ON_MESSAGE;
-        told_init(&entries_told, 3, 2, 1);
-        ev->message = told_message(&entries_told, 0, MSG_ACCEPT);
-        ev->message.ballot = told_ballot(9, 0);
-        ev->message.version = some_record.version;
-        ev->message.ttl_ms = some_record.ttl_ms;
-        ev->message.seq = 3;
-        ev->message.gossip.priority = INT16_MIN;
-        ev->message.record = &some_record;
+        make_accept(&ev->message);
         return true;
     case 8:
         ev->type = ON_MESSAGE;
-        told_init(&entries_told, 3, 2, 1);
-        ev->message = told_message(&entries_told, 2, MSG_PREVOTE_ANSWER);
-        ev->message.ballot = told_ballot(9, 1);
-        ev->message.refusal = REFUSE_LIVE_LEASE;
-        ev->message.remaining_ms = 2 * HM_TTL_MAX_MS;
+        make_refusal(&ev->message);
         return true;
     default:
-        if (i - 9 >= HM_ARRAY_LEN(orders))
-            return false;
         ev->type = ON_ORDER;
-        ev->order.kind = orders[i - 9].kind;
-        ev->order.id = orders[i - 9].id;
-        ev->order.member = orders[i - 9].member;
-        ev->order.ttl_ms = orders[i - 9].ttl_ms;
-        ev->order.heartbeat_ms = orders[i - 9].heartbeat_ms;
-        ev->order.durability = orders[i - 9].durability;
-        ev->order.sync_standbys = orders[i - 9].sync_standbys;
-        memcpy(&ev->order.added, &orders[i - 9].added, sizeof ev->order.added);
-        return true;
+        return make_order(i - 9, &ev->order);
     }
 }
 
