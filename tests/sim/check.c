@@ -146,7 +146,7 @@ void check_started(struct check *ck, int node, const struct voter_state *state)
     n->is_blank = state == NULL;
     n->valid_until_ms = HM_PAST;
     n->barrier = n->top;
-    n->renewed.is_there = false;
+    memset(n->renewed, 0, sizeof n->renewed);
     n->heard_epoch = 0;
     n->heard_end = 0;
     n->has_resumed = false;
@@ -215,13 +215,10 @@ void check_received(struct check *ck, int node, const struct msg *m)
 
     if (from < 0)
         return;
-    if (m->type == MSG_RENEW &&
-        (!n->renewed.is_there ||
-         check_order(&m->ballot, m->version, &n->renewed.ballot, n->renewed.version) >= 0)) {
-        n->renewed.is_there = true;
-        n->renewed.from = from;
-        n->renewed.ballot = m->ballot;
-        n->renewed.version = m->version;
+    if (m->type == MSG_RENEW && check_order(&m->ballot, m->version, &n->renewed[from].ballot,
+                                            n->renewed[from].version) > 0) {
+        n->renewed[from].ballot = m->ballot;
+        n->renewed[from].version = m->version;
     } else if (m->type == MSG_RELEASE && n->identity >= 0) {
         g = &ck->grant[n->identity][from];
         if (check_compare(&g->ballot, &m->ballot) <= 0)

@@ -97,6 +97,7 @@ struct check_attempt {
     struct ballot ballot;
     uint32_t prevoted; /* identities that said they would */
     uint32_t promised; /* identities whose promise left */
+    bool is_freezing;  /* LOG_FREEZE left, so a majority has promised */
     struct {
         uint64_t copy_id; /* 0: no answer to LOG_FREEZE left */
         uint32_t branch;
@@ -135,11 +136,9 @@ struct check_node {
     uint64_t least_end;      /* async: what the copy that it promotes must reach */
 
     struct {
-        bool is_there;
-        int from;
-        struct ballot ballot;
+        struct ballot ballot; /* counter 0: none */
         uint64_t version;
-    } renewed;                          /* the newest RENEW received in this life */
+    } renewed[CHECK_NODES_MAX];         /* the newest RENEW received from each in this life */
     uint32_t last_seq[CHECK_NODES_MAX]; /* of ACCEPT and RENEW to each node, in this life */
     uint64_t heard_epoch; /* the newest position of a primary that it heard of in this life */
     uint64_t heard_end;

@@ -202,10 +202,23 @@ static bool is_eligible(struct check *ck, const struct record *r, uint8_t slot)
     return pairs_allow(ck, r, &copy);
 }
 
+/* Voters that are still there under the incarnation that the record names. */
+static bool has_majority(const struct check *ck, const struct record *r)
+{
+    uint32_t there = 0;
+
+    for (int i = 0; i < ck->nodes; i++)
+        if (ck->node[i].identity >= 0 && ck->node[i].is_live && !ck->node[i].is_blank)
+            there |= 1u << ck->node[i].identity;
+    return check_majority(ck, r, there, true);
+}
+
 bool check_has_eligible(struct check *ck)
 {
     const struct record *r = check_newest(ck);
 
+    if (r != NULL && !has_majority(ck, r))
+        return false;
     for (uint8_t slot = 0; r != NULL && slot < HM_MEMBERS_MAX; slot++)
         if (is_eligible(ck, r, slot))
             return true;

@@ -37,7 +37,7 @@ static void fence_standby(struct check *ck, int node, const struct core *c)
     if (copy.state == COPY_PRIMARY)
         check_break(ck, INV_LEGAL, "node %d: the fence is told of a standby, and it is a primary",
                     node);
-    if (c->op.type == DO_PROMOTE)
+    if (c->op.type == DO_PROMOTE && copy.state == COPY_STANDBY)
         check_break(ck, INV_LEGAL, "node %d: the fence is told of a standby that is promoted",
                     node);
 }
@@ -109,18 +109,24 @@ static void a_promotion(struct check *ck, int node, const struct core_effect *e)
         check_break(ck, INV_LEGAL, "node %d: promotes with empty names under pairs", node);
 }
 
-/* Was the member in `slot` heard to renew a chosen record, with a ballot not below the own
- * promise (R6)? */
+/* Was this node heard to renew a chosen record, with a ballot not below the own promise (R6)? */
 static bool is_heard_holder(struct check *ck, int node, int holder)
 {
     const struct check_node *n = &ck->node[node];
     const struct check_entry *e;
 
-    if (!n->renewed.is_there || n->renewed.from != holder ||
-        check_compare(&n->renewed.ballot, &n->disk.promised) < 0)
+    if (check_compare(&n->renewed[holder].ballot, &n->disk.promised) < 0)
         return false;
-    e = check_entry(ck, &n->renewed.ballot, n->renewed.version);
+    e = check_entry(ck, &n->renewed[holder].ballot, n->renewed[holder].version);
     return e != NULL && e->is_chosen;
+}
+
+static bool hears_anybody(struct check *ck, int node)
+{
+    for (int i = 0; i < ck->nodes; i++)
+        if (is_heard_holder(ck, node, i))
+            return true;
+    return false;
 }
 
 static void a_change_of_copy(struct check *ck, int node, const struct core *c,
@@ -186,7 +192,7 @@ static void a_kill(struct check *ck, int node, const struct core *c)
     if (copy.state != COPY_PRIMARY || !copy.is_suspended || holds(ck, node) ||
         c->state == ST_HANDOVER || c->state == ST_RELEASED)
         return;
-    if (!ck->node[node].renewed.is_there || !is_heard_holder(ck, node, ck->node[node].renewed.from))
+    if (!hears_anybody(ck, node))
         check_break(ck, INV_LEGAL, "node %d: kills its suspended copy, and nobody has renewed",
                     node);
 }

@@ -48,7 +48,8 @@ static void a_promise(struct check *ck, int node, int to, const struct msg *m)
         (m->accepted.counter != 0 &&
          (m->record == NULL || m->record->version != n->disk.record.version)))
         check_break(ck, INV_PROMISE, "node %d: promises without what it accepted", node);
-    if (check_owes_another(ck, node, to, &left_us))
+    /* One that promised to LOG_FREEZE may answer PREPARE late; it counts for nothing then. */
+    if (!check_attempt(ck, &m->ballot)->is_freezing && check_owes_another(ck, node, to, &left_us))
         check_break(ck, INV_PROMISE,
                     "node %d: promises to node %d, and owes another its vote for %lld us", node, to,
                     (long long)left_us);
@@ -83,6 +84,10 @@ static void a_grant(struct check *ck, int node, int to, const struct msg *m)
     g->ballot = m->ballot;
     if (until_us > g->until_us)
         g->until_us = until_us;
+    /* A majority has promised the new holder: what the former ones were owed is void. */
+    for (int h = 0; h < ck->nodes; h++)
+        if (h != to && check_compare(&ck->grant[n->identity][h].ballot, &m->ballot) < 0)
+            ck->grant[n->identity][h].until_us = 0;
 }
 
 /* What an answer to LOG_FREEZE says about the copy, against what the copy is. */
@@ -158,6 +163,7 @@ static void a_prepare(struct check *ck, int node, const struct msg *m)
 static void a_freeze(struct check *ck, int node, const struct core *c, const struct msg *m)
 {
     own_promise_first(ck, node, m);
+    check_attempt(ck, &m->ballot)->is_freezing = true;
     if (ck->is_forcing || ck->node[node].is_outside || c->adopted.epoch == 0)
         return;
     if (!check_majority(ck, &c->adopted,

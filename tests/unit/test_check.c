@@ -964,6 +964,10 @@ static void an_open_fence_during_a_promotion_is_found(void **state)
 {
     (void)state;
     world.core[B].op.type = DO_PROMOTE;
+    world.copy[B].state = COPY_DOWN;
+    tells_fence(B, FENCE_STANDBY, 0);
+    is_kept();
+    world.copy[B].state = COPY_STANDBY;
     tells_fence(B, FENCE_STANDBY, 0);
     is_broken(INV_LEGAL);
 }
