@@ -275,6 +275,7 @@ void check_stepped(struct check *ck, int node, const struct core_effects *did)
 void check_clocks_stood(struct check *ck, int node)
 {
     ck->node[node].clocks_stood = true;
+    ck->node[node].stood_ms = check_local(ck, node);
 }
 
 void check_excused(struct check *ck, int node, bool is_excused)

@@ -120,6 +120,7 @@ struct check_node {
     bool is_outside;   /* a failover was forced without it */
     bool is_excused;   /* the fence helper does not run in time, and there is no gate */
     bool clocks_stood; /* since its last full round of renewals */
+    hm_ms stood_ms;    /* its boot time then */
     bool has_disk;
     struct voter_state disk; /* the newest state that was reported as written, or loaded */
     int entry;               /* of what is accepted there; -1: none */

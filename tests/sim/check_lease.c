@@ -27,12 +27,22 @@ static void must_be_only_one(struct check *ck, int node, int64_t until_us)
     }
 }
 
+/* True if the deadline comes from what was sent after the clocks stood still: the next full round
+ * of renewals heals a holder. */
+static bool is_renewed_since(const struct check_node *n)
+{
+    hm_ms ttl_ms = n->disk.max_ttl_ms;
+
+    return n->valid_until_ms - ttl_ms + ttl_ms / 50 >= n->stood_ms;
+}
+
 void check_lease(struct check *ck, int node, const struct core *c)
 {
     struct check_node *n = &ck->node[node];
     const struct check_entry *e;
     hm_ms until_ms = core_valid_until(c);
     int64_t until_us;
+    bool is_owed;
 
     if (until_ms == n->valid_until_ms)
         return;
@@ -46,10 +56,10 @@ void check_lease(struct check *ck, int node, const struct core *c)
         check_break(ck, INV_LEASE, "node %d: a lease without a durable record", node);
         return;
     }
-    /* Its next full round of renewals heals a holder whose clocks stood still. */
-    if (check_majority(ck, &e->record, supporters(ck, node, until_us), !e->is_chosen))
+    is_owed = check_majority(ck, &e->record, supporters(ck, node, until_us), !e->is_chosen);
+    if (n->clocks_stood && is_owed && is_renewed_since(n))
         n->clocks_stood = false;
-    else if (!n->clocks_stood)
+    else if (!is_owed && !n->clocks_stood)
         check_break(ck, INV_LEASE,
                     "node %d: believes in its lease for %lld us more than a majority owes it", node,
                     (long long)(until_us - check_now(ck)));

@@ -75,6 +75,10 @@ static void a_grant(struct check *ck, int node, int to, const struct msg *m)
     if (m->ttl_ms > n->disk.max_ttl_ms)
         check_break(ck, INV_PROMISE, "node %d: grants %lld ms, and %lld ms is durable", node,
                     (long long)m->ttl_ms, (long long)n->disk.max_ttl_ms);
+    /* A majority has promised the new holder: what the former ones were owed is void. */
+    for (int h = 0; h < ck->nodes; h++)
+        if (h != to && check_compare(&ck->grant[n->identity][h].ballot, &m->ballot) < 0)
+            ck->grant[n->identity][h].until_us = 0;
     if (check_compare(&m->ballot, &ck->node[to].released) <= 0)
         return; /* nobody may use it any more */
     /* The fastest clock that the design allows, so that a voter that restarts with another one
@@ -84,10 +88,6 @@ static void a_grant(struct check *ck, int node, int to, const struct msg *m)
     g->ballot = m->ballot;
     if (until_us > g->until_us)
         g->until_us = until_us;
-    /* A majority has promised the new holder: what the former ones were owed is void. */
-    for (int h = 0; h < ck->nodes; h++)
-        if (h != to && check_compare(&ck->grant[n->identity][h].ballot, &m->ballot) < 0)
-            ck->grant[n->identity][h].until_us = 0;
 }
 
 /* What an answer to LOG_FREEZE says about the copy, against what the copy is. */
