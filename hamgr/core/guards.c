@@ -236,8 +236,11 @@ bool guard_accepted_too_late(struct core *c)
 
 /* --- holding -------------------------------------------------------------------------------- */
 
-bool guard_deadline_has_passed(struct core *c)
+/* A machine that stood still with its clocks finds another holder before its deadline comes. */
+bool guard_lease_is_lost(struct core *c)
 {
+    if (core_known(c)->holder != c->self)
+        return true;
     return core_due(c, c->valid_until_ms);
 }
 

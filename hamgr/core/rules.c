@@ -78,7 +78,7 @@ const struct rule rules[] = {
     ROW(108, ST_ACCEPT,         attempt_is_old,          ST_STANDING,       "no majority accepted in time"),
     ROW(109, ST_ACCEPT,         always,                  ST_ACCEPT,         "it waits for acceptances"),
 
-    ROW(110, ST_HOLDER,         deadline_has_passed,     ST_STANDING,       "the lease could not be renewed"),
+    ROW(110, ST_HOLDER,         lease_is_lost,           ST_STANDING,       "the lease could not be renewed in time"),
     ROW(111, ST_HOLDER,         must_prepare_again,      ST_HOLDER_PREPARE, "a voter promised a higher ballot"),
     ROW(112, ST_HOLDER,         server_died,             ST_HANDOVER,       "the server died and a standby can take over"),
     ROW(113, ST_HOLDER,         server_lost_data,        ST_HANDOVER,       "the server restarted as another copy and a standby has the data"),
@@ -88,19 +88,19 @@ const struct rule rules[] = {
     ROW(117, ST_HOLDER,         record_must_change,      ST_HOLDER_CHANGE,  "the record must change"),
     ROW(119, ST_HOLDER,         always,                  ST_HOLDER,         "it holds the lease"),
 
-    ROW(120, ST_HOLDER_PREPARE, deadline_has_passed,     ST_STANDING,       "the lease could not be renewed"),
+    ROW(120, ST_HOLDER_PREPARE, lease_is_lost,           ST_STANDING,       "the lease could not be renewed in time"),
     ROW(121, ST_HOLDER_PREPARE, is_beaten,               ST_HOLDER_PREPARE, "a still higher ballot is promised"),
     ROW(122, ST_HOLDER_PREPARE, promised_and_anothers,   ST_STANDING,       "the record names another holder"),
     ROW(123, ST_HOLDER_PREPARE, majority_promised,       ST_HOLDER_CHANGE,  "a majority promised"),
     ROW(128, ST_HOLDER_PREPARE, attempt_is_old,          ST_HOLDER_PREPARE, "no majority promised in time"),
     ROW(129, ST_HOLDER_PREPARE, always,                  ST_HOLDER_PREPARE, "it waits for promises and holds the lease"),
 
-    ROW(130, ST_HOLDER_CHANGE,  deadline_has_passed,     ST_STANDING,       "the lease could not be renewed"),
+    ROW(130, ST_HOLDER_CHANGE,  lease_is_lost,           ST_STANDING,       "the lease could not be renewed in time"),
     ROW(131, ST_HOLDER_CHANGE,  must_prepare_again,      ST_HOLDER_PREPARE, "a voter promised a higher ballot"),
     ROW(132, ST_HOLDER_CHANGE,  majority_accepted,       ST_HOLDER,         "a majority accepted the change"),
     ROW(139, ST_HOLDER_CHANGE,  always,                  ST_HOLDER_CHANGE,  "it waits for acceptances and holds the lease"),
 
-    ROW(140, ST_HANDOVER,       deadline_has_passed,     ST_STANDING,       "the lease could not be renewed"),
+    ROW(140, ST_HANDOVER,       lease_is_lost,           ST_STANDING,       "the lease could not be renewed in time"),
     ROW(141, ST_HANDOVER,       is_fenced,               ST_RELEASED,       "its copy can acknowledge nothing any more"),
     ROW(149, ST_HANDOVER,       always,                  ST_HANDOVER,       "it fences its copy to give the lease away"),
 

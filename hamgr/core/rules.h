@@ -62,7 +62,7 @@ const struct rule *rule_find(uint16_t id);
     X(has_fetched)                                                                                 \
     X(accepted_too_late)                                                                           \
     X(majority_accepted)                                                                           \
-    X(deadline_has_passed)                                                                         \
+    X(lease_is_lost)                                                                               \
     X(must_prepare_again)                                                                          \
     X(server_died)                                                                                 \
     X(server_lost_data)                                                                            \
