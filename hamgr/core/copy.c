@@ -64,6 +64,17 @@ static bool is_diverged(const struct core *c)
     return !record_is_on_history(core_known(c), &c->copy.at, c->copy.began_epoch);
 }
 
+/* What was proved under certain names is void when others are seen. */
+static void note_names(struct core *c, const struct copy *copy)
+{
+    if (copy->state != COPY_PRIMARY)
+        return;
+    if (copy->names == NAMES_EMPTY)
+        c->proved_server = 0;
+    if (copy->names != NAMES_PAIR || copy->names_digest != c->marked_digest)
+        c->marked_digest = 0;
+}
+
 static void store_copy(struct core *c, const struct copy *copy)
 {
     if (copy->state == COPY_PRIMARY &&
@@ -74,6 +85,7 @@ static void store_copy(struct core *c, const struct copy *copy)
     }
     if (copy->state == COPY_PRIMARY)
         note_standbys(c, copy);
+    note_names(c, copy);
     if (copy->copy_id != c->copy.copy_id)
         c->is_rewind_impossible = false;
     c->copy = *copy;
@@ -454,7 +466,7 @@ static void promote(struct core *c)
     const struct timeline *last = record_timeline(r);
     struct core_effect *e;
 
-    if (!c->copy.is_final || !c->is_chosen)
+    if (!c->copy.is_final || !c->is_chosen || c->copy.copy_id != r->copy_id)
         return;
     if (c->copy.follows != HM_NOBODY || c->copy.is_streaming) {
         e = core_ask_copy(c, DO_FREEZE, c->freeze.ballot.counter);

@@ -9,6 +9,7 @@ void core_init(struct core *c, const struct core_config *config)
     memset(c, 0, sizeof *c);
     c->config = *config;
     prng_seed(&c->prng, config->seed);
+    c->seq = (uint32_t)prng_next(&c->prng); /* answers to a former life must not match */
     view_init(&c->view);
     voter_init(&c->voter, NULL, 0);
     c->state = ST_START;
@@ -112,7 +113,7 @@ hm_ms core_lease_until(const struct core *c, hm_ms sent_since_ms)
         for (unsigned j = 0; j < HM_MEMBERS_MAX; j++)
             if (c->acked_until_ms[j] >= until_ms && c->acked_sent_ms[j] >= sent_since_ms)
                 supporters |= core_slot_bit((uint8_t)j);
-        if (record_is_majority(r, supporters))
+        if (record_is_lease_majority(r, supporters))
             best_ms = until_ms;
     }
     return best_ms;

@@ -225,6 +225,9 @@ static void note_support(struct core *c, uint8_t from, const struct msg *m)
 
     if (s == NULL || ballot_compare(&m->ballot, &c->released) <= 0)
         return;
+    if (ballot_compare(&m->ballot, &c->mine) != 0 &&
+        ballot_compare(&m->ballot, &c->standing_ballot) != 0)
+        return; /* of a former ballot, perhaps of a former life */
     until_ms = s->at_ms + s->ttl_ms - (s->ttl_ms + 49) / 50;
     if (s->at_ms > c->acked_sent_ms[from])
         c->acked_sent_ms[from] = s->at_ms;
@@ -373,6 +376,18 @@ static void tell_record(struct core *c, const struct msg *m)
     core_send_to(c, HM_NOBODY, &answer);
 }
 
+/* A member that is being added is asked for its vote, and knows no record that names it yet. */
+static void ask_for_record(struct core *c, const struct msg *m)
+{
+    struct msg query = { .type = MSG_QUERY };
+
+    if (core_known(c)->epoch != 0 || c->voter.is_blank || c->is_outdated ||
+        m->to_incarnation != c->config.incarnation)
+        return;
+    query.to_incarnation = m->from_incarnation;
+    core_send_to(c, HM_NOBODY, &query);
+}
+
 /* A member that missed the first record would wait for empty voters for ever: it builds on what
  * another voter accepted. Its attempt still adopts the highest record of a majority. */
 static void take_hint(struct core *c, const struct msg *m)
@@ -480,8 +495,10 @@ void core_take_message(struct core *c, const struct msg *m)
     } else if (is_impostor(c, m)) {
         refuse_stranger(c, m);
     } else if (is_request(m->type)) {
-        if (!is_for_this_voter(c, m))
+        if (!is_for_this_voter(c, m)) {
+            ask_for_record(c, m);
             return;
+        }
         note_sender(c, m);
         take_request(c, m);
     } else if (m->to_incarnation == 0 || m->to_incarnation == c->config.incarnation) {

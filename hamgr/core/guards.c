@@ -199,6 +199,12 @@ bool guard_another_is_ahead(struct core *c)
     return core_longer_log(c) != HM_NOBODY;
 }
 
+/* The answers may have told of a position of the old primary that was not known before. */
+bool guard_log_is_behind(struct core *c)
+{
+    return c->answers[c->self].is_there && core_copy_lags(c, core_base(c));
+}
+
 bool guard_nothing_can_be_missing(struct core *c)
 {
     return core_logs_suffice(c);

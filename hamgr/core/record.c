@@ -49,6 +49,11 @@ bool record_is_majority(const struct record *r, uint16_t votes)
     return r->old_voters == 0 || is_majority_of(r->old_voters, votes);
 }
 
+bool record_is_lease_majority(const struct record *r, uint16_t votes)
+{
+    return is_majority_of(r->old_voters != 0 ? r->old_voters : r->voters, votes);
+}
+
 uint16_t record_electorate(const struct record *r)
 {
     return r->voters | r->old_voters;

@@ -129,6 +129,9 @@ int record_order(const struct ballot *a, uint64_t a_version, const struct ballot
 
 /* True if `votes` is a majority of the voters, and of the old ones while members change. */
 bool record_is_majority(const struct record *r, uint16_t votes);
+/* True if leases granted by `votes` keep every other candidate out. While members change, each
+ * candidate still needs a majority of the old voters, so theirs is what counts. */
+bool record_is_lease_majority(const struct record *r, uint16_t votes);
 /* Slots to ask for votes: voters and old voters. */
 uint16_t record_electorate(const struct record *r);
 /* Slots of db members. */

@@ -59,7 +59,8 @@ const struct rule rules[] = {
 
     ROW( 70, ST_FREEZE,         is_beaten,               ST_STANDING,       "a higher ballot is promised"),
     ROW( 71, ST_FREEZE,         another_is_ahead,        ST_YIELD,          "the log of another member is longer"),
-    ROW( 72, ST_FREEZE,         nothing_can_be_missing,  ST_ACCEPT,         "no acknowledged commit can be missing"),
+    ROW( 72, ST_FREEZE,         log_is_behind,           ST_STANDING,       "its log ends further behind than max_lag_bytes"),
+    ROW( 73, ST_FREEZE,         nothing_can_be_missing,  ST_ACCEPT,         "no acknowledged commit can be missing"),
     ROW( 78, ST_FREEZE,         attempt_is_old,          ST_STANDING,       "not enough logs were frozen in time"),
     ROW( 79, ST_FREEZE,         always,                  ST_FREEZE,         "it waits for frozen logs"),
 
@@ -118,9 +119,9 @@ static const struct rule *first_row(unsigned state)
     static const uint8_t first[CORE_STATES_N] = {
         [ST_START] = 3,          [ST_BLANK] = 6,     [ST_STOPPED] = 7,    [ST_VOTING] = 8,
         [ST_OBSERVING] = 9,      [ST_OUTSIDE] = 10,  [ST_FOLLOWING] = 12, [ST_STANDING] = 14,
-        [ST_PREVOTE] = 25,       [ST_PREPARE] = 31,  [ST_FREEZE] = 38,    [ST_YIELD] = 43,
-        [ST_FETCH] = 46,         [ST_ACCEPT] = 50,   [ST_HOLDER] = 55,    [ST_HOLDER_PREPARE] = 64,
-        [ST_HOLDER_CHANGE] = 70, [ST_HANDOVER] = 74, [ST_RELEASED] = 77,
+        [ST_PREVOTE] = 25,       [ST_PREPARE] = 31,  [ST_FREEZE] = 38,    [ST_YIELD] = 44,
+        [ST_FETCH] = 47,         [ST_ACCEPT] = 51,   [ST_HOLDER] = 56,    [ST_HOLDER_PREPARE] = 65,
+        [ST_HOLDER_CHANGE] = 71, [ST_HANDOVER] = 75, [ST_RELEASED] = 78,
     };
 
     return &rules[first[state]];

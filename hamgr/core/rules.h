@@ -57,6 +57,7 @@ const struct rule *rule_find(uint16_t id);
     X(promised_and_forbidden)                                                                      \
     X(majority_promised)                                                                           \
     X(another_is_ahead)                                                                            \
+    X(log_is_behind)                                                                               \
     X(nothing_can_be_missing)                                                                      \
     X(yielded_long_enough)                                                                         \
     X(has_fetched)                                                                                 \

@@ -139,6 +139,8 @@ static void set_names(struct core *c, enum names_state names, const struct pair 
 
     if (names == NAMES_EMPTY)
         c->proved_server = 0;
+    if (c->marked_digest != detail)
+        c->marked_digest = 0; /* the marker vouches for the names that it was written under */
     e = core_ask_copy(c, DO_SET_NAMES, detail);
     if (e == NULL)
         return;

@@ -131,10 +131,12 @@ static void grant_lease(struct voter *v, const struct msg *m, hm_ms now_ms)
     v->lease.member = m->from;
     v->lease.ballot = m->ballot;
     v->lease.until_ms = until_ms;
-    if (m->ttl_ms >= v->durable.max_ttl_ms)
+    if (m->ttl_ms >= v->durable.max_ttl_ms) {
         v->small_ttl_since_ms = HM_NEVER;
-    else if (v->small_ttl_since_ms == HM_NEVER)
+    } else if (v->small_ttl_since_ms == HM_NEVER || m->ttl_ms > v->small_ttl_ms) {
         v->small_ttl_since_ms = now_ms;
+        v->small_ttl_ms = m->ttl_ms;
+    }
 }
 
 /* R7: the longest ttl is durable before it is granted, and comes down only after it has passed
@@ -145,7 +147,8 @@ static hm_ms next_max_ttl(const struct voter *v, hm_ms ttl_ms, hm_ms now_ms)
                          now_ms > v->small_ttl_since_ms + v->durable.max_ttl_ms &&
                          now_ms > v->born_ms + v->durable.max_ttl_ms;
 
-    return may_come_down ? ttl_ms : hm_max_ms(v->durable.max_ttl_ms, ttl_ms);
+    return may_come_down ? hm_max_ms(v->small_ttl_ms, ttl_ms)
+                         : hm_max_ms(v->durable.max_ttl_ms, ttl_ms);
 }
 
 static enum voter_says take_accept(struct voter *v, const struct msg *m, hm_ms now_ms,

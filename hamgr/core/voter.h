@@ -43,7 +43,8 @@ struct voter {
         uint8_t member;
         hm_ms at_ms;
     } just_promised;
-    hm_ms small_ttl_since_ms; /* since when only ttls below max_ttl were granted; HM_NEVER */
+    hm_ms small_ttl_ms;       /* the longest ttl below max_ttl ... */
+    hm_ms small_ttl_since_ms; /* ... and since when nothing longer was granted; HM_NEVER */
 };
 
 /* What became of a request. */

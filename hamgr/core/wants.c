@@ -95,6 +95,7 @@ static void enter_accept(struct core *c)
 static void enter_holder(struct core *c, enum core_state before)
 {
     c->is_chosen = true;
+    c->adopted.epoch = 0; /* served its purpose: the record that runs is the known one */
     c->standing_ballot = c->mine;
     c->failures = 0;
     c->released_at_ms = HM_PAST;
