@@ -28,6 +28,7 @@
     X(DO_CLONE, "clone")     /* a new copy from `member` */                                        \
     X(DO_INIT, "init")       /* a new, empty database */                                           \
     X(DO_CHECKPOINT, "checkpoint")                                                                 \
+    /* Redis knows no names: only the copies that they name may be attached; others are cut off */ \
     X(DO_SET_NAMES, "set-names") /* synchronous_standby_names, until a new connection shows it */  \
     X(DO_PROVE, "prove")         /* that a commit waits under the names that nobody has */         \
     X(DO_MARKER, "marker")       /* a commit returns under `pair` and `need` have flushed it */    \

@@ -109,7 +109,7 @@ static void deliver_answer(struct core *c, const struct msg *request, struct msg
  * after the lease ended at most, so that it cannot block the others for ever. */
 static void object_if_better(struct core *c, const struct msg *m, struct msg *answer)
 {
-    bool stands = (c->state == ST_STANDING && c->rule >= 38) || c->state == ST_PREVOTE;
+    bool stands = (c->state == ST_STANDING && c->rule >= RULE_NAMED) || c->state == ST_PREVOTE;
 
     if (answer->refusal != REFUSE_NOTHING || m->from == c->self || !stands || c->failures > 0)
         return;

@@ -83,6 +83,12 @@ bool guard_is_not_to_stand(struct core *c)
     return c->config.is_nofailover && !core_is_holder_copy(c, core_known(c));
 }
 
+/* Without the helper nothing would stop a primary whose lease ran out. */
+bool guard_fence_is_silent(struct core *c)
+{
+    return c->has_copy && !c->copy.fence_answers && !c->is_paused;
+}
+
 bool guard_copy_cannot_lead(struct core *c)
 {
     return !core_is_holder_copy(c, core_known(c)) && !core_copy_is_fit(c, core_known(c));
@@ -125,8 +131,8 @@ bool guard_turn_has_come(struct core *c)
 
 bool guard_may_not_stand(struct core *c)
 {
-    return guard_is_paused_for_others(c) || guard_is_not_to_stand(c) || guard_copy_cannot_lead(c) ||
-           guard_copy_is_behind(c) || guard_acknowledged_alone(c);
+    return guard_is_paused_for_others(c) || guard_is_not_to_stand(c) || guard_fence_is_silent(c) ||
+           guard_copy_cannot_lead(c) || guard_copy_is_behind(c) || guard_acknowledged_alone(c);
 }
 
 /* --- the attempt ---------------------------------------------------------------------------- */

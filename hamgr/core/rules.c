@@ -34,13 +34,14 @@ const struct rule rules[] = {
     ROW( 31, ST_STANDING,       stands_back,             ST_STANDING,       "it released the lease and leaves it to the others"),
     ROW( 32, ST_STANDING,       is_paused_for_others,    ST_STANDING,       "the cluster is paused: only its holder may go on"),
     ROW( 33, ST_STANDING,       is_not_to_stand,         ST_STANDING,       "it is marked nofailover"),
-    ROW( 34, ST_STANDING,       copy_cannot_lead,        ST_STANDING,       "its copy is no healthy standby on the record's history"),
-    ROW( 35, ST_STANDING,       copy_is_behind,          ST_STANDING,       "its copy is further behind than max_lag_bytes"),
-    ROW( 36, ST_STANDING,       acknowledged_alone,      ST_STANDING,       "the last primary may have acknowledged commits alone"),
-    ROW( 37, ST_STANDING,       voter_is_in_quarantine,  ST_STANDING,       "its voter restarted: leases that it forgot may be live"),
-    ROW( 38, ST_STANDING,       another_is_named,        ST_STANDING,       "a switchover names another member"),
-    ROW( 39, ST_STANDING,       turn_has_come,           ST_PREVOTE,        "its turn has come"),
-    ROW( 40, ST_STANDING,       always,                  ST_STANDING,       "it waits for its turn"),
+    ROW( 34, ST_STANDING,       fence_is_silent,         ST_STANDING,       "hamgr-fence does not answer"),
+    ROW( 35, ST_STANDING,       copy_cannot_lead,        ST_STANDING,       "its copy is no healthy standby on the record's history"),
+    ROW( 36, ST_STANDING,       copy_is_behind,          ST_STANDING,       "its copy is further behind than max_lag_bytes"),
+    ROW( 37, ST_STANDING,       acknowledged_alone,      ST_STANDING,       "the last primary may have acknowledged commits alone"),
+    ROW( 38, ST_STANDING,       voter_is_in_quarantine,  ST_STANDING,       "its voter restarted: leases that it forgot may be live"),
+    ROW( 39, ST_STANDING,       another_is_named,        ST_STANDING,       "a switchover names another member"),
+    ROW( 40, ST_STANDING,       turn_has_come,           ST_PREVOTE,        "its turn has come"),
+    ROW( 41, ST_STANDING,       always,                  ST_STANDING,       "it waits for its turn"),
 
     ROW( 50, ST_PREVOTE,        holder_is_heard,         ST_FOLLOWING,      "a holder was heard"),
     ROW( 51, ST_PREVOTE,        may_not_stand,           ST_STANDING,       "it may not take over any more"),
@@ -119,9 +120,9 @@ static const struct rule *first_row(unsigned state)
     static const uint8_t first[CORE_STATES_N] = {
         [ST_START] = 3,          [ST_BLANK] = 6,     [ST_STOPPED] = 7,    [ST_VOTING] = 8,
         [ST_OBSERVING] = 9,      [ST_OUTSIDE] = 10,  [ST_FOLLOWING] = 12, [ST_STANDING] = 14,
-        [ST_PREVOTE] = 25,       [ST_PREPARE] = 31,  [ST_FREEZE] = 38,    [ST_YIELD] = 44,
-        [ST_FETCH] = 47,         [ST_ACCEPT] = 51,   [ST_HOLDER] = 56,    [ST_HOLDER_PREPARE] = 65,
-        [ST_HOLDER_CHANGE] = 71, [ST_HANDOVER] = 75, [ST_RELEASED] = 78,
+        [ST_PREVOTE] = 26,       [ST_PREPARE] = 32,  [ST_FREEZE] = 39,    [ST_YIELD] = 45,
+        [ST_FETCH] = 48,         [ST_ACCEPT] = 52,   [ST_HOLDER] = 57,    [ST_HOLDER_PREPARE] = 66,
+        [ST_HOLDER_CHANGE] = 72, [ST_HANDOVER] = 76, [ST_RELEASED] = 79,
     };
 
     return &rules[first[state]];

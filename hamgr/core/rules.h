@@ -8,7 +8,8 @@
 
 #include "core/core.h"
 
-#define RULE_DEFER 52        /* the row whose way back to standing is no failure */
+#define RULE_NAMED 39 /* from here on the rows only wait for others: the member could stand */
+#define RULE_DEFER 52 /* the row whose way back to standing is no failure */
 #define ST_ANY CORE_STATES_N /* a row for every state but the one it leads to */
 
 typedef bool guard(struct core *c);
@@ -41,6 +42,7 @@ const struct rule *rule_find(uint16_t id);
     X(stands_back)                                                                                 \
     X(is_paused_for_others)                                                                        \
     X(is_not_to_stand)                                                                             \
+    X(fence_is_silent)                                                                             \
     X(copy_cannot_lead)                                                                            \
     X(copy_is_behind)                                                                              \
     X(acknowledged_alone)                                                                          \
