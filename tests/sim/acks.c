@@ -86,7 +86,12 @@ void sim_release_by(struct sim *w, unsigned int service, unsigned int host, unsi
 void sim_confirm(struct sim *w, unsigned int service, unsigned int host)
 {
     struct sim_db *db = SIM_DB(w, service, host);
-    uint64_t end = reported_by(db, 0xffff, w->plan.sync_standbys);
+    uint64_t end;
+
+    /* A replica that is in no pair is not let in, or its WAIT is not believed. */
+    if (db->names.state != NAMES_PAIR)
+        return;
+    end = reported_by(db, db->names.hosts, db->names.need);
 
     while (db->confirming_head != db->confirming_tail) {
         struct sim_write *write = &db->confirming[db->confirming_head % SIM_WRITES_MAX];

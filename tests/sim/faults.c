@@ -273,8 +273,10 @@ static bool hit_state(struct sim *w, struct sim_fault *f)
 static bool hit_many(struct sim *w, struct sim_fault *f)
 {
     for (unsigned int h = 0; h < w->hosts_n; h++)
-        if (f->kind == FAULT_ALL_LOST && !may_lose_server(w, h))
-            return false;
+        for (unsigned int s = 0; s < w->plan.services_n; s++)
+            if (f->kind == FAULT_ALL_LOST && w->plan.kind[s] == SERVICE_REDIS &&
+                w->node[s][h].is_db)
+                return false; /* then its data is gone for good */
     for (unsigned int h = 0; h < w->hosts_n; h++) {
         if (!w->host[h].is_on || !w->host[h].is_member)
             continue;

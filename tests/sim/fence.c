@@ -104,6 +104,8 @@ static void take_mode(struct sim *w, const struct sim_event *e)
     bool was_open = sim_gate_is_open(w, e->service, e->host);
     bool is_news = f->mode != mode || f->is_gate_open != (e->a >> 16 & 1);
 
+    if (mode == FENCE_STANDBY && f->mode != FENCE_STANDBY)
+        w->node[e->service][e->host].db.queued_head = w->node[e->service][e->host].db.queued_tail;
     f->mode = f->gate_mode = mode;
     f->suspend_ms = e->c;
     f->until_ms = f->gate_until_ms = (hm_ms)e->b;
@@ -188,16 +190,15 @@ void sim_thawed(struct sim *w, const struct sim_event *e)
     sim_changed(w, e->service, e->host);
 }
 
-/* Only DO_KILL destroys the sockets: what the kernel holds back for a process that died by
- * itself still leaves when the gate opens. */
+/* The helper kills and destroys the sockets; what the kernel holds back for a process that died
+ * by itself still leaves when the gate opens. */
 void sim_killed(struct sim *w, const struct sim_event *e)
 {
     struct sim_node *n = &w->node[e->service][e->host];
 
     if (n->db.life != e->life)
         return;
-    if (e->a == 1)
-        n->db.queued_head = n->db.queued_tail;
+    n->db.queued_head = n->db.queued_tail;
     if (n->db.run == RUN_DOWN)
         return;
     sim_tell(w, TALE_SERVER, e->service, e->host, 0, 0, n->db.end, 0, "is killed");

@@ -18,14 +18,17 @@ hm_ms sim_local_ms(const struct sim *w, unsigned int host)
     return sim_local_us(w, host) / 1000;
 }
 
+/* Beyond every run, and small enough to be multiplied. */
+#define FAR_MS INT64_C(10000000000)
+
 int64_t sim_true_us(const struct sim *w, unsigned int host, hm_ms local_ms)
 {
     const struct sim_clock *c = &w->host[host].clock;
     int64_t ahead_us, us;
 
-    if (local_ms >= INT64_MAX / 4000 || c->is_stopped)
+    if (local_ms >= FAR_MS || c->is_stopped)
         return SIM_NEVER;
-    if (local_ms <= -INT64_MAX / 4000)
+    if (local_ms <= -FAR_MS)
         return INT64_MIN / 2;
     ahead_us = local_ms * 1000 - c->local_us;
     us = ahead_us - ahead_us * c->ppm / (1000000 + c->ppm);

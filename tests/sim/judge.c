@@ -142,10 +142,13 @@ void judge_acknowledged(struct sim *w, unsigned int service, unsigned int host,
 
 void judge_excused(struct sim *w, unsigned int host, bool is_excused)
 {
-    if (w->plan.has_gate)
-        return;
-    for (unsigned int s = 0; s < w->plan.services_n; s++)
-        check_excused(&w->check[s], (int)host, is_excused);
+    for (unsigned int s = 0; s < w->plan.services_n; s++) {
+        enum fence_mode gate = w->node[s][host].fence.gate_mode;
+        bool is_gate_shut_in_time = w->plan.has_gate && gate != FENCE_NONE && gate != FENCE_PAUSED;
+
+        if (!is_excused || !is_gate_shut_in_time)
+            check_excused(&w->check[s], (int)host, is_excused);
+    }
 }
 
 void judge_clocks_stood(struct sim *w, unsigned int host)

@@ -45,7 +45,7 @@ static struct {
 } gaps[GAP_KINDS][2];
 
 static struct totals {
-    uint64_t seeds, violations, failovers, sim_us, events, steps, acks, faults;
+    uint64_t stuck, seeds, violations, failovers, sim_us, events, steps, acks, faults;
 } totals;
 
 static void add(const struct result *r)
@@ -53,6 +53,7 @@ static void add(const struct result *r)
     totals.seeds++;
     totals.violations += r->is_violated;
     totals.failovers += r->stats.failovers;
+    totals.stuck += r->is_violated ? 0 : r->stats.stuck;
     totals.sim_us += r->stats.sim_us;
     totals.events += r->stats.events;
     totals.steps += r->stats.steps;
@@ -113,9 +114,10 @@ static double cpu_s(void)
 static void print_totals(void)
 {
     print_gaps();
-    printf("sim: events=%lu steps=%lu acknowledged=%lu faults=%lu\n", (unsigned long)totals.events,
-           (unsigned long)totals.steps, (unsigned long)totals.acks, (unsigned long)totals.faults);
-    printf("sim: seeds=%lu violations=%lu failovers=%lu sim_s=%lu cpu_s=%.0f\n",
+    printf("sim: events=%lu steps=%lu acknowledged=%lu faults=%lu ended_without_safe_copy=%lu\n",
+           (unsigned long)totals.events, (unsigned long)totals.steps, (unsigned long)totals.acks,
+           (unsigned long)totals.faults, (unsigned long)totals.stuck);
+    printf("sim: seeds=%lu violations=%lu failovers=%lu sim_s=%lu cpu_s=%.1f\n",
            (unsigned long)totals.seeds, (unsigned long)totals.violations,
            (unsigned long)totals.failovers, (unsigned long)(totals.sim_us / 1000000), cpu_s());
 }
@@ -163,6 +165,7 @@ static void show(uint64_t seed)
     run_seed(world, seed, &r);
     printf("trace of the last decisions of seed %lu:\n", (unsigned long)seed);
     sim_print_trace(world, stdout, SHOWN_LINES);
+    sim_print_state(world, stdout);
 }
 
 static int replay(const struct options *o)
@@ -175,6 +178,7 @@ static int replay(const struct options *o)
     if (r.is_violated) {
         if (!o->is_traced)
             sim_print_trace(world, stdout, SHOWN_LINES);
+        sim_print_state(world, stdout);
         print_violation(&r);
     }
     add(&r);

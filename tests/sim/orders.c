@@ -32,7 +32,9 @@ static void draw_durability(struct sim *w, const struct record *r, struct order 
 
     (void)r;
     o->kind = ORDER_DURABILITY;
-    o->durability = draw == 0 ? DURABILITY_ASYNC : draw == 1 ? DURABILITY_SYNC : DURABILITY_STRICT;
+    o->durability = draw == 0                        ? DURABILITY_ASYNC
+                    : draw == 1 || w->plan.db_n == 1 ? DURABILITY_SYNC
+                                                     : DURABILITY_STRICT;
     o->sync_standbys = 1;
 }
 

@@ -222,6 +222,8 @@ enum sim_tale {
 void sim_tell(struct sim *w, enum sim_tale what, unsigned int service, unsigned int host,
               unsigned int other, uint32_t c, uint64_t a, uint64_t b, const char *text);
 void sim_print_trace(const struct sim *w, FILE *out, unsigned int lines);
+/* dump.c */
+void sim_print_state(const struct sim *w, FILE *out);
 const char *sim_fault_name(unsigned int kind);
 
 /* ---- stories.c */

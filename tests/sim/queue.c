@@ -85,7 +85,7 @@ bool sim_next(struct sim *w, struct sim_event *ret)
 void sim_queue_clear(struct sim *w)
 {
     w->heap_n = 0;
-    w->order = 0;
+    w->order = w->events_now = 0;
     for (unsigned int h = 0; h < SIM_HOSTS_MAX; h++)
         w->host[h].deferred_n = 0;
     for (uint16_t i = 0; i < SIM_POSTS_MAX; i++)

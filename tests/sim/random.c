@@ -68,7 +68,7 @@ static void draw_durability(struct sim *w)
     p->max_lag_bytes = 1u << sim_draw(w, 16, 24);
     if (draw < 35) {
         p->durability = DURABILITY_ASYNC;
-    } else if (draw < 80) {
+    } else if (draw < 80 || p->db_n == 1) { /* strict acknowledges nothing without a standby */
         p->durability = DURABILITY_SYNC;
         if (p->db_n == 3 && sim_chance(w, 250000))
             p->sync_standbys = 2;
@@ -129,7 +129,7 @@ void sim_draw_plan(struct sim *w)
     p->stream_timeout_us = sim_draw(w, 600, 4000) * SIM_MS;
     p->persist_fail_ppm = p->profile >= PROFILE_HARSH && sim_chance(w, 150000) ? 10000 : 0;
     p->faults_end_us = sim_draw(w, 40, 48) * SIM_S;
-    p->converged_by_us = p->faults_end_us + sim_draw(w, 30, 40) * SIM_S;
+    p->converged_by_us = p->faults_end_us + sim_draw(w, 45, 60) * SIM_S;
     sim_draw_weights(w);
 }
 

@@ -379,7 +379,7 @@ struct sim_operator {
 
 /* Filled by one run, added up by main.c. */
 struct sim_stats {
-    uint64_t failovers, epochs, events, steps, acks, faults;
+    uint64_t failovers, stuck, events, steps, acks, faults;
     uint64_t sim_us;
     uint32_t gaps_n;
     struct {
@@ -427,6 +427,7 @@ struct sim {
     struct sim_event *heap; /* owned */
     uint32_t heap_n, heap_size;
     uint32_t order;
+    uint32_t events_now;                       /* in this microsecond */
     struct sim_event *deferred[SIM_HOSTS_MAX]; /* owned; for paused processes */
     uint32_t deferred_size[SIM_HOSTS_MAX];
     struct sim_post *post; /* owned */

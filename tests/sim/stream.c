@@ -76,7 +76,7 @@ static void send_on(struct sim *w, unsigned int service, unsigned int host)
     uint64_t end = up->run == RUN_STANDBY ? up->end : up->flushed;
 
     if (!sim_db_runs(w, service, db->follows) || !sender->is_connected || db->in_flight != 0 ||
-        end <= db->end || !are_same(&sender->names, &up->names))
+        end <= db->end || (!is_redis(w, service) && !are_same(&sender->names, &up->names)))
         return;
     sender->sent = end;
     db->in_flight = end;
