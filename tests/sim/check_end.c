@@ -57,13 +57,24 @@ static bool missing(char *why, int node, const char *what)
     return false;
 }
 
-/* In strict nothing is acknowledged unless enough standbys could be waited for. */
-static bool may_acknowledge(const struct record *r, int holder, const struct check *ck)
+static bool is_nofailover(const struct check *ck, int node)
+{
+    const struct core *c = node < 0 ? NULL : ck->eyes.core(ck->eyes.world, node);
+
+    return c != NULL && c->config.is_nofailover;
+}
+
+/* In strict nothing is acknowledged unless enough standbys could be waited for, and those that
+ * may not become primary are none of them (6.1). */
+static bool may_acknowledge(const struct check *ck, const struct record *r, int holder)
 {
     unsigned standbys = 0;
 
-    for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++)
-        standbys += r->member[slot].role == ROLE_DB && check_slot(ck, r, slot) != holder;
+    for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++) {
+        int node = check_slot(ck, r, slot);
+
+        standbys += r->member[slot].role == ROLE_DB && node != holder && !is_nofailover(ck, node);
+    }
     return r->goal != DURABILITY_STRICT || standbys >= (r->sync_standbys ? r->sync_standbys : 1u);
 }
 
@@ -82,16 +93,20 @@ static bool has_working_primary(struct check *ck, const struct record *r, int ho
                                          : "holds, and its copy is no primary");
     if (copy.copy_id != r->copy_id)
         return missing(why, holder, "runs another copy than its record names");
-    if (may_acknowledge(r, holder, ck) &&
+    if (may_acknowledge(ck, r, holder) &&
         (ck->acked_last_node != holder || check_now(ck) - ck->acked_us > ACKNOWLEDGED_LATELY_US))
         return missing(why, holder, "is primary and acknowledges nothing");
     return true;
 }
 
-static bool is_good_standby(struct check *ck, int node, int holder, char *why)
+static bool is_good_standby(struct check *ck, const struct record *r, int node, int holder,
+                            char *why)
 {
     struct check_copy copy;
 
+    /* A replica of Redis that may not be in a pair may not attach either: WAIT would count it. */
+    if (r->kind == SERVICE_REDIS && r->goal != DURABILITY_ASYNC && is_nofailover(ck, node))
+        return true;
     check_look(ck, node, &copy);
     if (copy.state != COPY_STANDBY || copy.is_suspended) {
         (void)snprintf(why, CHECK_WHAT_MAX, "node %d: its copy is %s%s", node,
@@ -145,7 +160,7 @@ bool check_is_converged(struct check *ck, char *ret_why)
         if (!knows_the_record(ck, node, ret_why))
             return false;
         if (node != holder && r->member[slot].role == ROLE_DB &&
-            !is_good_standby(ck, node, holder, ret_why))
+            !is_good_standby(ck, r, node, holder, ret_why))
             return false;
     }
     return true;

@@ -30,6 +30,9 @@ int check_order(const struct ballot *a, uint64_t a_version, const struct ballot 
                 uint64_t b_version);
 /* Identities of the slots in `slots`. */
 uint32_t check_identities(const struct check *ck, const struct record *r, uint16_t slots);
+/* True if `yes` (identities) is a majority of these slots. */
+bool check_majority_of(const struct check *ck, const struct record *r, uint16_t slots,
+                       uint32_t yes);
 /* True if `yes` (identities) is a majority of the voters, and of the old ones if `is_joint`. */
 bool check_majority(const struct check *ck, const struct record *r, uint32_t yes, bool is_joint);
 uint64_t check_hash(const struct record *r);

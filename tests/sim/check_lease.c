@@ -13,6 +13,19 @@ static uint32_t supporters(const struct check *ck, int node, int64_t until_us)
     return set;
 }
 
+/* Until the change of members is chosen, whoever takes over needs a majority of the old voters,
+ * whether or not he knows of the change; from then on of both. A majority that he cannot do without
+ * is enough for the lease. */
+static bool is_owed_by_majority(const struct check *ck, const struct check_entry *e, uint32_t yes)
+{
+    const struct record *r = &e->record;
+
+    if (r->old_voters == 0)
+        return check_majority_of(ck, r, r->voters, yes);
+    return check_majority_of(ck, r, r->old_voters, yes) ||
+           (e->is_chosen && check_majority_of(ck, r, r->voters, yes));
+}
+
 static void must_be_only_one(struct check *ck, int node, int64_t until_us)
 {
     int64_t now_us = check_now(ck);
@@ -56,7 +69,7 @@ void check_lease(struct check *ck, int node, const struct core *c)
         check_break(ck, INV_LEASE, "node %d: a lease without a durable record", node);
         return;
     }
-    is_owed = check_majority(ck, &e->record, supporters(ck, node, until_us), !e->is_chosen);
+    is_owed = is_owed_by_majority(ck, e, supporters(ck, node, until_us));
     if (n->clocks_stood && is_owed && is_renewed_since(n))
         n->clocks_stood = false;
     else if (!is_owed && !n->clocks_stood)

@@ -54,13 +54,16 @@ static unsigned count(uint32_t set)
     return n;
 }
 
-bool check_majority(const struct check *ck, const struct record *r, uint32_t yes, bool is_joint)
+bool check_majority_of(const struct check *ck, const struct record *r, uint16_t slots, uint32_t yes)
 {
     /* Slots without a known identity count as voters that never say yes. */
-    if (2 * count(check_identities(ck, r, r->voters) & yes) <= count(r->voters))
-        return false;
-    return !is_joint || r->old_voters == 0 ||
-           2 * count(check_identities(ck, r, r->old_voters) & yes) > count(r->old_voters);
+    return 2 * count(check_identities(ck, r, slots) & yes) > count(slots);
+}
+
+bool check_majority(const struct check *ck, const struct record *r, uint32_t yes, bool is_joint)
+{
+    return check_majority_of(ck, r, r->voters, yes) &&
+           (!is_joint || r->old_voters == 0 || check_majority_of(ck, r, r->old_voters, yes));
 }
 
 /* --- content -------------------------------------------------------------------------------- */

@@ -16,11 +16,9 @@ static void has_promises(struct check *ck, int node, const struct msg *m)
 {
     uint32_t promised = check_attempt(ck, &m->ballot)->promised | (1u << ck->node[node].identity);
     uint32_t voters = check_identities(ck, m->record, m->record->voters);
-    struct record before = *m->record;
+    uint16_t before = m->record->old_voters != 0 ? m->record->old_voters : m->record->voters;
 
-    if (before.old_voters != 0)
-        before.voters = before.old_voters;
-    if (!check_majority(ck, &before, promised, false))
+    if (!check_majority_of(ck, m->record, before, promised))
         check_break(ck, INV_REGISTER,
                     "node %d: ACCEPT %llu/%u v%llu without a majority of promises", node,
                     (unsigned long long)m->ballot.counter, m->ballot.member,
