@@ -44,7 +44,7 @@ static bool may_found(const struct core *c)
 {
     uint16_t others = record_db_members(core_known(c)) & (uint16_t)~core_slot_bit(c->self);
 
-    if (c->copy.state == COPY_PRIMARY)
+    if (c->copy.state == COPY_PRIMARY || (c->copy.state == COPY_SUSPENDED && c->copy.was_primary))
         return true;
     for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++) {
         const struct gossip *g;

@@ -188,7 +188,7 @@ static void take_start(struct core *c, const struct voter_state *state)
 
 /* The loop stalled or the clocks disagree. Acknowledgements of what was sent before no longer
  * extend the fence; a full round of renewals must show that the lease is still ours. */
-static void take_stall(struct core *c)
+void core_take_stall(struct core *c)
 {
     c->distrust_before_ms = c->now_ms;
     c->renew_at_ms = c->now_ms;
@@ -213,7 +213,7 @@ static void take_event(struct core *c, const struct core_event *ev)
         core_take_done(c, ev->done.op, ev->done.is_ok, &ev->done.copy);
         break;
     case ON_STALL:
-        take_stall(c);
+        core_take_stall(c);
         break;
     case ON_ORDER:
         core_take_order(c, &ev->order);

@@ -149,7 +149,8 @@ struct core {
     hm_ms renew_at_ms;
     bool is_paused;           /* paused is in force for this holder: not fenced */
     hm_ms distrust_before_ms; /* transmissions before this do not extend the fence */
-    bool is_chosen;           /* the record that runs is accepted by a majority */
+    uint64_t chosen_version;  /* of the record under standing_ballot that a majority accepted */
+    bool is_chosen;           /* ... and it is the one accepted here: no change is under way */
     struct ballot released;   /* never used again (R5) */
     hm_ms released_at_ms;     /* HM_PAST: did not release, or may stand again */
     uint64_t released_epoch;

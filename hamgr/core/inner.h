@@ -36,6 +36,8 @@ uint16_t core_votes(const struct core *c, const struct record *r);
 hm_ms core_lease_until(const struct core *c, hm_ms sent_since_ms);
 
 /* core.c: effects */
+/* Only what is granted from now on extends the fence. */
+void core_take_stall(struct core *c);
 struct core_effect *core_ask(struct core *c, enum core_effect_type type);
 void core_send_to(struct core *c, uint8_t slot, struct msg *m);
 void core_alert(struct core *c, enum alert_kind kind, uint64_t epoch);
@@ -62,6 +64,8 @@ void core_want(struct core *c);
 void core_want_copy(struct core *c);
 /* Asks for an operation on the copy unless it is under way or was just refused. */
 struct core_effect *core_ask_copy(struct core *c, enum core_effect_type type, uint64_t detail);
+/* False until the fence of a primary that is being adopted is in force. */
+bool core_is_fenced_to_found(struct core *c);
 bool core_is_operating(const struct core *c, enum core_effect_type type);
 void core_take_done(struct core *c, uint32_t op, bool is_ok, const struct copy *copy);
 void core_note_copy(struct core *c, const struct copy *copy);

@@ -97,6 +97,7 @@ static void enter_holder(struct core *c, enum core_state before)
     c->is_chosen = true;
     c->adopted.epoch = 0; /* served its purpose: the record that runs is the known one */
     c->standing_ballot = c->mine;
+    c->chosen_version = core_known(c)->version;
     c->failures = 0;
     c->released_at_ms = HM_PAST;
     c->is_yielded_to = false;
@@ -265,6 +266,8 @@ static void want_yield(struct core *c)
 
 static void want_acceptances(struct core *c)
 {
+    if (c->state == ST_ACCEPT && !core_is_fenced_to_found(c))
+        return;
     if (!has_own_acceptance(c) || (c->granted & core_slot_bit(c->self)) == 0)
         ask_self(c, MSG_ACCEPT);
     if (has_own_acceptance(c)) {
@@ -320,7 +323,7 @@ static void want_renewals(struct core *c)
     if (c->state == ST_HOLDER_CHANGE && has_own_acceptance(c))
         m = make_request(c, MSG_ACCEPT);
     else {
-        m.version = core_known(c)->version;
+        m.version = c->chosen_version;
         m.ttl_ms = core_ttl_ms(c);
         m.seq = core_next_seq(c, m.ttl_ms);
     }

@@ -65,7 +65,8 @@ static void is_on_history(struct check *ck, int node, const struct check_branch 
         !check_contains(ck, ck->promoted_branch, UINT64_MAX, b->parent, b->fork))
         check_break(ck, INV_P3, "node %d: a copy that diverged from branch %u at %llu is promoted",
                     node, ck->promoted_branch, (unsigned long long)b->fork);
-    if (ck->sync_since_us == INT64_MAX && b->fork < n->least_end && ck->kind == SERVICE_POSTGRES)
+    if (check_newest(ck) != NULL && check_newest(ck)->durability == DURABILITY_ASYNC &&
+        b->fork < n->least_end && ck->kind == SERVICE_POSTGRES)
         check_break(ck, INV_P3, "node %d: promoted at %llu, and %llu was the least", node,
                     (unsigned long long)b->fork, (unsigned long long)n->least_end);
 }
@@ -121,6 +122,8 @@ static void is_within_its_lease(struct check *ck, int node)
 
     if (n->told == FENCE_PAUSED || n->told == FENCE_NONE || n->is_excused || n->clocks_stood)
         return;
+    if (ck->newest < 0)
+        return; /* no record yet: a primary that is about to be adopted */
     if (over_us > 0)
         check_break(ck, INV_LEASE, "node %d acknowledges %lld us after its lease (fence: %s)", node,
                     (long long)over_us, fence_mode_name(n->told));
@@ -183,7 +186,7 @@ void check_acknowledged(struct check *ck, int node, uint32_t branch, uint64_t ep
         return;
     is_the_only_writer(ck, node, epoch);
     is_within_its_lease(ck, node);
-    if (is_confirmed && released_us >= ck->sync_since_us) {
+    if (is_confirmed && released_us >= ck->node[node].sync_since_us) {
         is_covered_by_a_pair(ck, node, branch, epoch, lsn);
         is_not_lost(ck, node, branch, epoch, lsn);
         b = check_branch(ck, branch);
