@@ -82,7 +82,6 @@ void check_init(struct check *ck, const struct check_eyes *eyes, enum service_ki
     ck->kind = kind;
     ck->nodes = nodes;
     ck->newest = -1;
-    ck->sync_since_us = INT64_MAX;
     ck->promoted_node = -1;
     ck->acked_node = -1;
     ck->acked_last_node = -1;
@@ -91,6 +90,7 @@ void check_init(struct check *ck, const struct check_eyes *eyes, enum service_ki
         ck->node[i].entry = -1;
         ck->node[i].own_chosen = -1;
         ck->node[i].valid_until_ms = HM_PAST;
+        ck->node[i].sync_since_us = INT64_MAX;
     }
 }
 

@@ -132,9 +132,10 @@ struct check_node {
     struct ballot released;  /* everything up to it is over */
     struct ballot accepting; /* the highest whose first ACCEPT was looked at */
     int own_chosen;          /* the highest chosen entry that this node holds; -1: none */
-    bool has_resumed;        /* the newest record that it sent as a holder is not paused */
-    enum fence_mode told;    /* what the fence helper was told last */
-    uint64_t least_end;      /* async: what the copy that it promotes must reach */
+    int64_t sync_since_us; /* since when its chosen records promise sync; INT64_MAX: they do not */
+    bool has_resumed;      /* the newest record that it sent as a holder is not paused */
+    enum fence_mode told;  /* what the fence helper was told last */
+    uint64_t least_end;    /* async: what the copy that it promotes must reach */
 
     struct {
         struct ballot ballot; /* counter 0: none */
@@ -174,7 +175,6 @@ struct check {
     int entries_n;
     int newest;      /* the chosen entry that is highest in order; -1: none yet */
     bool is_forcing; /* a failover was forced, and no record of the new cluster is chosen yet */
-    int64_t sync_since_us; /* since when chosen records promise sync; INT64_MAX: they do not */
     struct check_attempt attempt[CHECK_NODES_MAX]; /* of each, the newest */
     struct check_attempt elsewhere;                /* what is said about any other ballot */
     int branches_n;

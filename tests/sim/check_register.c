@@ -288,6 +288,19 @@ static bool is_newer(const struct check_entry *a, const struct check_entry *b)
     return check_order(&a->ballot, a->version, &b->ballot, b->version) > 0;
 }
 
+/* In async nothing is promised, and nothing that was promised before either. */
+static void note_durability(struct check *ck, struct check_node *holder, const struct record *r)
+{
+    if (r->durability != DURABILITY_ASYNC) {
+        if (holder->sync_since_us == INT64_MAX)
+            holder->sync_since_us = check_now(ck);
+        return;
+    }
+    holder->sync_since_us = INT64_MAX;
+    for (int i = 0; i < ck->branches_n; i++)
+        ck->branch[i].acked = 0;
+}
+
 static void become_chosen(struct check *ck, struct check_entry *e)
 {
     int index = (int)(e - ck->entry);
@@ -306,10 +319,8 @@ static void become_chosen(struct check *ck, struct check_entry *e)
         ck->is_forcing = false;
     ck->newest = index;
     check_calm_epoch(ck, e->record.epoch);
-    if (e->record.durability == DURABILITY_ASYNC)
-        ck->sync_since_us = INT64_MAX;
-    else if (ck->sync_since_us == INT64_MAX)
-        ck->sync_since_us = check_now(ck);
+    if (h != NULL)
+        note_durability(ck, h, &e->record);
 }
 
 void check_note_accepted(struct check *ck, int node, const struct voter_state *state)
