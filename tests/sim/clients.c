@@ -19,7 +19,7 @@ void sim_clients(struct sim *w, const struct sim_event *e)
     int64_t pause_us =
         is_dense ? sim_draw(w, 4 * SIM_MS, 9 * SIM_MS) : sim_draw(w, 40 * SIM_MS, 110 * SIM_MS);
 
-    for (unsigned int h = 0; h < w->plan.db_n + w->plan.spare_n; h++)
+    for (unsigned int h = 0; h < w->hosts_n; h++)
         if (SIM_NODE(w, e->service, h)->is_db && takes_writes(w, e->service, h))
             (void)sim_append(w, e->service, h, (uint64_t)sim_draw(w, 100, 8000), c->next_id++);
     sim_at(w, w->now_us + pause_us, EV_CLIENT, e->service, SIM_NOWHERE, 0, 0, 0);

@@ -58,8 +58,9 @@ uint8_t sim_primary(const struct sim *w, unsigned int service)
 /* ---- what must not happen: faults beyond the design --------------------------------------------
  */
 
-/* A Redis server that ends loses its data: somebody else must have all of it then. */
-static bool may_lose_server(const struct sim *w, unsigned int host)
+/* A Redis server that ends loses its data: somebody else must have all of it then, and be able
+ * to say so. */
+static bool may_lose_server(struct sim *w, unsigned int host)
 {
     for (unsigned int s = 0; s < w->plan.services_n; s++) {
         unsigned int others = 0;
@@ -67,12 +68,17 @@ static bool may_lose_server(const struct sim *w, unsigned int host)
 
         if (w->plan.kind[s] != SERVICE_REDIS || !w->node[s][host].is_db)
             continue;
-        if (primary == SIM_NOWHERE ||
-            !check_is_converged((struct check *)&w->check[s], (char *)(uintptr_t)w->why))
+        if (primary == SIM_NOWHERE || !check_is_converged(&w->check[s], w->why))
             return false;
-        for (unsigned int h = 0; h < w->hosts_n; h++)
-            if (h != host && w->node[s][h].is_db && sim_db_runs(w, s, h))
+        for (unsigned int h = 0; h < w->hosts_n; h++) {
+            const struct sim_db *db = SIM_DB(w, s, h);
+
+            if (w->node[s][h].is_there && !w->node[s][h].has_file)
+                return false;
+            if (h != host && sim_db_runs(w, s, h) && w->node[s][h].is_there &&
+                (h == primary || (db->is_streaming && db->follows == primary)))
                 others++;
+        }
         if (others == 0)
             return false;
     }

@@ -86,8 +86,8 @@ void sim_daemon_start(struct sim *w, unsigned int host)
 {
     struct sim_host *h = &w->host[host];
 
-    if (!h->is_on || h->daemon.is_running)
-        return;
+    if (!h->is_on || h->daemon.is_running || !w->node[0][host].is_there)
+        return; /* a spare host has no hamgrd before it is to be a member */
     if (h->incarnation == 0)
         make_state_directory(w, host);
     h->daemon.is_running = true;

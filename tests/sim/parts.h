@@ -228,6 +228,8 @@ const char *sim_fault_name(unsigned int kind);
 
 /* ---- stories.c */
 int sim_story(struct sim *w, const char *name, bool is_traced);
+/* Before all is healed: what the clients met so far counts. */
+void sim_story_ended(struct sim *w);
 void sim_story_step(struct sim *w, const struct sim_event *e);
 int sim_stories(struct sim *w);
 void sim_story_list(FILE *out);

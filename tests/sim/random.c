@@ -137,7 +137,7 @@ void sim_draw_plan(struct sim *w)
 
 static void draw_links(struct sim *w)
 {
-    bool is_calm = w->plan.profile <= PROFILE_SAFE;
+    bool is_calm = w->plan.profile <= PROFILE_SAFE || w->plan.profile == PROFILE_STORY;
     int64_t delay_us = sim_chance(w, 800000) || is_calm ? sim_draw(w, 50, 1000)
                                                         : sim_draw(w, 1 * SIM_MS, 15 * SIM_MS);
     bool is_ordered = is_calm || sim_chance(w, 400000);

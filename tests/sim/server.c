@@ -310,8 +310,12 @@ void sim_server_goes_on(struct sim *w, unsigned int service, unsigned int host)
     }
     sim_release_flushed(w, service, host);
     sim_kick(w, service, host);
-    for (unsigned int x = 0; x < w->hosts_n; x++)
-        if (db->sender[x].is_connected && SIM_DB(w, service, x)->is_streaming)
+    for (unsigned int x = 0; x < w->hosts_n; x++) {
+        const struct sim_db *down = SIM_DB(w, service, x);
+
+        if (db->sender[x].is_connected && down->is_streaming && down->follows == host &&
+            down->stream_life == db->sender[x].stream_life)
             sim_at(w, w->now_us + sim_draw(w, 100, 2000), EV_REPORT, service, host, x,
-                   SIM_DB(w, service, x)->flushed, db->life);
+                   down->flushed, db->life);
+    }
 }

@@ -240,6 +240,8 @@ static void phase(struct sim *w, const struct sim_event *e)
 
     if (e->a == 0) {
         w->is_healing = true;
+        if (w->plan.profile == PROFILE_STORY)
+            sim_story_ended(w);
         sim_heal_all(w);
         sim_tell(w, TALE_TEXT, 0, SIM_NOWHERE, 0, 0, 0, 0, "==== all faults end ====");
     } else if (s == w->plan.services_n) {

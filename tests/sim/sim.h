@@ -451,6 +451,8 @@ struct sim {
     char violated[16]; /* id of the invariant */
     char what[400];
     int64_t violated_us;
+    uint32_t story;
+    int64_t story_gap_us;
     int64_t converged_us; /* since when all is well after the faults; -1: it is not */
     char why[CHECK_WHAT_MAX];
 };

@@ -2,27 +2,232 @@
 
 #include "faults.h"
 
+#include <string.h>
+
+/* Told scenarios: a quiet cluster, what befalls it, and what must have become of it. What it must
+ * never do is judged as in drawn runs. */
+
+enum { STEPS_MAX = 4, ANYBODY = 254, NOT_FIRST = 253, SETTLED_S = 6 };
+
+struct step {
+    int64_t at_ms;             /* after the cluster has settled */
+    enum sim_fault_kind fault; /* FAULT_NONE: `order` */
+    uint8_t host;
+    int64_t lasts_ms;
+    enum order_kind order;
+};
+
+struct story {
+    const char *name, *tells;
+    uint8_t db_n, witness_n;
+    enum durability durability;
+    enum service_kind kind;
+    struct step steps[STEPS_MAX];
+    uint8_t primary; /* host that is primary in the end, ANYBODY, NOT_FIRST */
+    uint8_t promotions_min, promotions_max;
+    int64_t gap_max_ms; /* that clients may have met before all is healed */
+};
+
+/* clang-format off */
+static const struct story stories[] = {
+    { "host-lost", "the primary's host loses power; a standby takes over when the lease has run out",
+      2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
+      { { 100, FAULT_HOST_LOST, 0, 6000, ORDER_NONE } }, 1, 1, 1, 2200 },
+    { "host-lost-three", "the same with three databases and no witness",
+      3, 0, DURABILITY_SYNC, SERVICE_POSTGRES,
+      { { 100, FAULT_HOST_LOST, 0, 6000, ORDER_NONE } }, NOT_FIRST, 1, 1, 2200 },
+    { "server-killed", "the postmaster dies; nobody waits for a lease",
+      2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
+      { { 100, FAULT_SERVER_KILLED, 0, 1000, ORDER_NONE } }, ANYBODY, 1, 2, 700 },
+    { "backend-crashed", "a backend crashes; the server comes up as a standby",
+      2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
+      { { 100, FAULT_SERVER_CRASHED, 0, 1000, ORDER_NONE } }, ANYBODY, 1, 2, 1500 },
+    { "switchover", "the operator hands the primary over",
+      2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
+      { { 100, FAULT_NONE, 0, 0, ORDER_SWITCHOVER } }, 1, 1, 1, 700 },
+    { "switchover-and-back", "and back again",
+      2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
+      { { 100, FAULT_NONE, 0, 0, ORDER_SWITCHOVER }, { 8000, FAULT_NONE, 0, 0, ORDER_SWITCHOVER } },
+      0, 2, 2, 700 },
+    { "quorum-blip", "the primary's host is cut off for less than a lease: nothing happens",
+      2, 1, DURABILITY_ASYNC, SERVICE_POSTGRES,
+      { { 100, FAULT_BLIP, 0, 500, ORDER_NONE } }, 0, 0, 0, 800 },
+    { "cut-off", "the primary's host is cut off for long: the other takes over, the old one follows",
+      2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
+      { { 100, FAULT_ISOLATED, 0, 6000, ORDER_NONE } }, 1, 1, 1, 2200 },
+    { "partition-one-way", "the primary's host can speak and cannot hear: it gives up in time",
+      2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
+      { { 100, FAULT_DEAF, 0, 6000, ORDER_NONE } }, 1, 1, 1, 2200 },
+    { "partition-one-way-dumb", "it can hear and cannot speak",
+      2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
+      { { 100, FAULT_DUMB, 0, 6000, ORDER_NONE } }, 1, 1, 1, 2200 },
+    { "witness-lost", "the witness is lost: nobody notices",
+      2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
+      { { 100, FAULT_WITNESS_LOST, 2, 6000, ORDER_NONE } }, 0, 0, 0, 300 },
+    { "standby-lost", "a standby is lost: commits stall for no longer than the lease",
+      2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
+      { { 100, FAULT_HOST_LOST, 1, 6000, ORDER_NONE } }, 0, 0, 0, 2500 },
+    { "daemon-restarted", "hamgrd of the primary is upgraded: nobody notices",
+      2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
+      { { 100, FAULT_DAEMON_KILLED, 0, 100, ORDER_NONE } }, 0, 0, 0, 300 },
+    { "daemon-frozen", "hamgrd of the primary stands still for long: hamgr-fence keeps the deadline",
+      2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
+      { { 100, FAULT_DAEMON_PAUSED, 0, 6000, ORDER_NONE } }, 1, 1, 1, 2500 },
+    { "both-hosts-rebooted", "everything loses power and comes back",
+      2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
+      { { 100, FAULT_ALL_LOST, 0, 1000, ORDER_NONE } }, ANYBODY, 1, 3, 15000 },
+    { "disk-hung", "the primary's disk hangs: it hands over to the standby",
+      2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
+      { { 100, FAULT_DISK_HUNG, 0, 9000, ORDER_NONE } }, ANYBODY, 0, 2, 9500 },
+    { "paused-while-cut-off", "a paused cluster does nothing while its primary is cut off",
+      2, 1, DURABILITY_ASYNC, SERVICE_POSTGRES,
+      { { 100, FAULT_NONE, 0, 0, ORDER_PAUSE }, { 1500, FAULT_ISOLATED, 0, 5000, ORDER_NONE } },
+      0, 0, 0, 300 },
+    { "voter-file-lost", "a standby's voter file is lost: it is silent until it is replaced",
+      2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
+      { { 100, FAULT_FILE_LOST, 1, 500, ORDER_NONE } }, 0, 0, 0, 5000 },
+    { "redis-killed", "redis-server dies and comes back empty: a replica takes over",
+      2, 1, DURABILITY_SYNC, SERVICE_REDIS,
+      { { 100, FAULT_SERVER_KILLED, 0, 1000, ORDER_NONE } }, 1, 1, 1, 1000 },
+    { "redis-switchover", "a planned change of the Redis primary",
+      2, 1, DURABILITY_SYNC, SERVICE_REDIS,
+      { { 100, FAULT_NONE, 0, 0, ORDER_SWITCHOVER } }, 1, 1, 1, 500 },
+};
+/* clang-format on */
+
+static void plan(struct sim *w, const struct story *t)
+{
+    struct sim_plan *p = &w->plan;
+
+    p->profile = PROFILE_STORY;
+    p->db_n = t->db_n;
+    p->witness_n = t->witness_n;
+    p->services_n = 1;
+    p->kind[0] = t->kind;
+    p->ttl_ms = 1500;
+    p->heartbeat_ms = 250;
+    p->durability = t->durability;
+    p->sync_standbys = 1;
+    p->max_lag_bytes = 1u << 20;
+    p->has_gate = p->is_adopted = p->has_orphans = p->operator_mends = true;
+    p->checkpointer_us = 15 * SIM_MS;
+    p->probe_late_us = 5 * SIM_MS;
+    p->stream_timeout_us = 2 * SIM_S;
+    p->stall_timeout_ms = 3000;
+    p->crash_wait_ms = 500;
+    p->freeze_timeout_ms = 500;
+    p->faults_end_us = 22 * SIM_S;
+    p->converged_by_us = 50 * SIM_S;
+}
+
 void sim_story_step(struct sim *w, const struct sim_event *e)
 {
-    (void)w;
-    (void)e;
+    const struct step *s = &stories[w->story].steps[e->a];
+    struct order o = { .kind = s->order, .member = HM_NOBODY };
+
+    if (e->a == 0) {
+        w->stats.failovers = 0;
+        sim_gap_begin(w, 0, GAP_HOST_LOST);
+    }
+    w->client[0].dense_until_us = w->now_us + 10 * SIM_S;
+    if (s->fault == FAULT_NONE) {
+        w->operator[0].wants_pause = s->order == ORDER_PAUSE;
+        sim_order(w, 0, &o);
+    } else if (!sim_fault(w, s->fault, s->host, s->lasts_ms * SIM_MS)) {
+        sim_violated(w, "STORY", "the fault '%s' was not possible", sim_fault_name(s->fault));
+    }
+}
+
+void sim_story_ended(struct sim *w)
+{
+    const struct sim_client *c = &w->client[0];
+
+    w->story_gap_us = c->gap_worst_us;
+    if (w->now_us - c->last_ack_us > w->story_gap_us)
+        w->story_gap_us = w->now_us - c->last_ack_us;
+}
+
+static void judge_story(struct sim *w, const struct story *t)
+{
+    uint8_t primary = sim_primary(w, 0);
+    bool is_right = t->primary == ANYBODY     ? primary != SIM_NOWHERE
+                    : t->primary == NOT_FIRST ? primary != SIM_NOWHERE && primary != 0
+                                              : primary == t->primary;
+
+    if (!is_right)
+        sim_violated(w, "STORY", "the primary is host %d in the end",
+                     primary == SIM_NOWHERE ? -1 : primary);
+    if (w->stats.failovers < t->promotions_min || w->stats.failovers > t->promotions_max)
+        sim_violated(w, "STORY", "%lu promotions", (unsigned long)w->stats.failovers);
+    if (w->story_gap_us > t->gap_max_ms * SIM_MS)
+        sim_violated(w, "STORY", "a write gap of %ld ms, and %ld are allowed",
+                     (long)(w->story_gap_us / SIM_MS), (long)t->gap_max_ms);
+}
+
+static int tell(struct sim *w, uint32_t i)
+{
+    const struct story *t = &stories[i];
+
+    sim_begin(w, i + 1);
+    w->story = i;
+    plan(w, t);
+    sim_draw_world(w);
+    for (uint32_t k = 0; k < STEPS_MAX; k++)
+        if (t->steps[k].at_ms != 0)
+            sim_at(w, SETTLED_S * SIM_S + t->steps[k].at_ms * SIM_MS, EV_STORY, 0, SIM_NOWHERE, k,
+                   0, 0);
+    sim_at(w, w->plan.faults_end_us, EV_PHASE, 0, SIM_NOWHERE, 0, 0, 0);
+    sim_loop(w);
+    if (!w->is_violated)
+        judge_story(w, t);
+    return w->is_violated ? 1 : 0;
+}
+
+static void print_outcome(const struct sim *w, const struct story *t)
+{
+    uint8_t primary = sim_primary(w, 0);
+
+    printf("%-24s %-5s primary %-4s promotions %lu, write gap %ld ms\n", t->name,
+           w->is_violated ? "FAIL" : "ok", primary == SIM_NOWHERE ? "none" : w->host[primary].name,
+           (unsigned long)w->stats.failovers, (long)(w->story_gap_us / SIM_MS));
+    if (w->is_violated)
+        printf("violation: invariant=%s story=%s t_ms=%ld what=%s\n", w->violated, t->name,
+               (long)(w->violated_us / 1000), w->what);
 }
 
 int sim_story(struct sim *w, const char *name, bool is_traced)
 {
-    (void)w;
-    (void)is_traced;
-    fprintf(stderr, "sim: there is no story '%s'\n", name);
+    for (uint32_t i = 0; i < HM_ARRAY_LEN(stories); i++) {
+        int rc;
+
+        if (strcmp(stories[i].name, name) != 0)
+            continue;
+        printf("%s: %s\n", stories[i].name, stories[i].tells);
+        w->is_traced = is_traced;
+        rc = tell(w, i);
+        w->is_traced = false;
+        if (rc != 0)
+            sim_print_state(w, stdout);
+        print_outcome(w, &stories[i]);
+        return rc;
+    }
+    fprintf(stderr, "sim: there is no story '%s'; --list shows all\n", name);
     return 2;
 }
 
 int sim_stories(struct sim *w)
 {
-    (void)w;
-    return 0;
+    int rc = 0;
+
+    for (uint32_t i = 0; i < HM_ARRAY_LEN(stories); i++) {
+        rc |= tell(w, i);
+        print_outcome(w, &stories[i]);
+    }
+    return rc;
 }
 
 void sim_story_list(FILE *out)
 {
-    (void)out;
+    for (size_t i = 0; i < HM_ARRAY_LEN(stories); i++)
+        fprintf(out, "%-24s %s\n", stories[i].name, stories[i].tells);
 }

@@ -159,7 +159,8 @@ void sim_reported(struct sim *w, const struct sim_event *e)
     if (e->life != db->life || !sender->is_connected)
         return;
     if (!sim_is_linked(w, e->a, e->host)) {
-        if (SIM_DB(w, e->service, e->a)->is_streaming)
+        if (SIM_DB(w, e->service, e->a)->is_streaming &&
+            SIM_DB(w, e->service, e->a)->follows == e->host)
             sim_at(w, w->now_us + 30 * SIM_MS, EV_REPORT, e->service, e->host, e->a, e->b, e->life);
         return;
     }
