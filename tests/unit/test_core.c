@@ -20,6 +20,12 @@ static int make_world(void **state)
 /* The moment until which db2's own voter is in quarantine is the first at which it stands up. */
 enum { QUIET_MS = START_MS + TOLD_TTL_MS + 1 };
 
+static void stays_because(const char *why)
+{
+    if (strstr(core_why(&t.core), why) == NULL)
+        fail_msg("%s: %s", core_state_name(t.core.state), core_why(&t.core));
+}
+
 static void takes_over(void)
 {
     t.deaf |= 1u << DB1;
@@ -56,7 +62,7 @@ static void nobody_stands_up_before_the_lease_ran_out(void **state)
     line = told_tick(&t, START_MS + 4000 + TOLD_TTL_MS);
     assert_string_equal(line, "db2 rule 29 following: the lease of another member runs");
     line = told_tick(&t, START_MS + 4000 + TOLD_TTL_MS + 1);
-    assert_non_null(strstr(line, "rule 20 following -> standing: no lease runs"));
+    assert_non_null(strstr(line, "following -> standing: no lease runs"));
 }
 
 static void the_deadline_is_asked_for_when_the_lease_ends(void **state)
@@ -75,11 +81,11 @@ static void a_lost_holder_is_replaced(void **state)
 {
     (void)state;
     takes_over();
-    assert_non_null(strstr(t.story, "rule 39 standing -> prevote: its turn has come"));
+    assert_non_null(strstr(t.story, "standing -> prevote: its turn has come"));
     assert_non_null(strstr(t.story, "prevote -> prepare: a majority would promise"));
-    assert_non_null(strstr(t.story, "rule 64 prepare -> freeze: a majority promised"));
-    assert_non_null(strstr(t.story, "rule 72 freeze -> accept: no acknowledged commit"));
-    assert_non_null(strstr(t.story, "rule 102 accept -> holder: a majority accepted"));
+    assert_non_null(strstr(t.story, "prepare -> freeze: a majority promised"));
+    assert_non_null(strstr(t.story, "freeze -> accept: no acknowledged commit"));
+    assert_non_null(strstr(t.story, "accept -> holder: a majority accepted"));
     assert_int_equal(core_record(&t.core)->epoch, 4);
     assert_int_equal(core_record(&t.core)->holder, DB2);
     assert_int_equal(core_record(&t.core)->changes[1].reason, CHANGE_LEASE_RAN_OUT);
@@ -110,8 +116,7 @@ static void nobody_takes_over_without_a_majority(void **state)
     assert_int_equal(t.asked[DO_PROMOTE], 0);
     assert_int_equal(t.sent[MSG_PREPARE], 0);
     assert_int_equal(t.core.voter.durable.promised.counter, 7);
-    assert_non_null(
-        strstr(t.story, "rule 58 prevote -> standing: no majority would promise in time"));
+    assert_non_null(strstr(t.story, "prevote -> standing: no majority would promise in time"));
 }
 
 static void the_quarantine_of_the_own_voter_is_waited_for(void **state)
@@ -121,7 +126,7 @@ static void the_quarantine_of_the_own_voter_is_waited_for(void **state)
     (void)told_start_all(&t, &record, START_MS);
     told_run(&t, QUIET_MS - 1);
     assert_int_equal(t.sent[MSG_PREVOTE], 0);
-    assert_int_equal(t.core.rule, 37);
+    stays_because("its voter restarted");
     told_run(&t, QUIET_MS);
     assert_int_equal(t.sent[MSG_PREVOTE], 2);
 }
@@ -157,7 +162,7 @@ static void a_member_marked_nofailover_does_not_stand(void **state)
     t.deaf = 1u << DB1;
     (void)told_start_all(&t, &record, START_MS);
     told_run(&t, START_MS + 5000);
-    assert_int_equal(t.core.rule, 33);
+    stays_because("it is marked nofailover");
     assert_int_equal(t.sent[MSG_PREVOTE], 0);
 }
 
@@ -168,7 +173,7 @@ static void in_a_paused_cluster_nobody_else_stands(void **state)
     t.deaf = 1u << DB1;
     (void)told_start_all(&t, &record, START_MS);
     told_run(&t, START_MS + 5000);
-    assert_int_equal(t.core.rule, 32);
+    stays_because("the cluster is paused");
 }
 
 static void a_copy_off_the_history_does_not_stand(void **state)
@@ -178,7 +183,7 @@ static void a_copy_off_the_history_does_not_stand(void **state)
     t.deaf = 1u << DB1;
     (void)told_start_all(&t, &record, START_MS);
     told_run(&t, START_MS + 5000);
-    assert_int_equal(t.core.rule, 34);
+    stays_because("its copy is no healthy standby");
 }
 
 /* R4: the own voter has durably promised before PREPARE leaves, and accepted before ACCEPT does. */
@@ -361,7 +366,7 @@ static void a_majority_that_comes_too_late_gives_no_lease(void **state)
     t.now_ms = sent_ms + TOLD_TTL_MS - 30;
     (void)told_hear(&t, &answer);
     assert_string_equal(core_state_name(t.core.state), "standing");
-    assert_non_null(strstr(t.line, "rule 101 accept -> standing"));
+    assert_non_null(strstr(t.line, "accept -> standing"));
 }
 
 static void the_holder_stops_renewing_at_its_deadline(void **state)
@@ -376,7 +381,7 @@ static void the_holder_stops_renewing_at_its_deadline(void **state)
     assert_string_equal(core_state_name(t.core.state), "holder");
     told_forget(&t);
     told_run(&t, until_ms);
-    assert_true(told_has(&t, "rule 110 holder -> standing"));
+    assert_true(told_has(&t, "holder -> standing"));
     assert_int_equal(t.sent[MSG_RENEW], 0);
     assert_true(core_valid_until(&t.core) == HM_PAST);
 }
@@ -426,9 +431,8 @@ static void a_higher_promise_makes_the_holder_prepare_again(void **state)
     before = core_record(&t.core)->epoch;
     t.voter[2].durable.promised = told_ballot(50, DB1);
     told_run(&t, t.now_ms + 300);
-    assert_true(
-        told_has(&t, "rule 111 holder -> holder-prepare: a voter promised a higher ballot"));
-    assert_true(told_has(&t, "rule 123 holder-prepare -> holder-change: a majority promised"));
+    assert_true(told_has(&t, "holder -> holder-prepare: a voter promised a higher ballot"));
+    assert_true(told_has(&t, "holder-prepare -> holder-change: a majority promised"));
     assert_string_equal(core_state_name(t.core.state), "holder");
     assert_true(t.core.mine.counter > 50);
     assert_int_equal(core_record(&t.core)->epoch, before);

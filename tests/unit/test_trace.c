@@ -23,23 +23,16 @@ static void every_event_can_be_read_again(void **state)
             fail_msg("event %u cannot be read: %s", i, why);
         assert_int_equal(put(&back, again), size);
         assert_memory_equal(again, bytes, size);
-        if (ev.type == ON_MESSAGE && ev.message.record != NULL) {
+        if (ev.type == ON_MESSAGE && ev.message.record != NULL)
             assert_ptr_equal(back.message.record, &storage.record);
-            assert_memory_equal(&storage.record, &some_record, sizeof some_record);
-            back.message.record = ev.message.record;
-        }
-        if (ev.type == ON_START && ev.start.state != NULL) {
+        if (ev.type == ON_START && ev.start.state != NULL)
             assert_ptr_equal(back.start.state, &storage.state);
-            assert_memory_equal(&storage.state, &some_state, sizeof some_state);
-            back.start.state = ev.start.state;
-        }
-        assert_memory_equal(&back, &ev, sizeof ev);
     }
 }
 
 static void the_config_can_be_read_again(void **state)
 {
-    uint8_t bytes[TRACE_HEADER_MAX];
+    uint8_t bytes[TRACE_HEADER_MAX], again[TRACE_HEADER_MAX];
     struct core_config config, back;
     struct record first;
     const char *why = NULL;
@@ -53,7 +46,11 @@ static void the_config_can_be_read_again(void **state)
     assert_int_equal(trace_put_config(&config, bytes, sizeof bytes, &size, &why), HM_OK);
     assert_int_equal(trace_get_config(bytes, size, &back, &used, &why), HM_OK);
     assert_int_equal(used, size);
-    assert_memory_equal(&back, &config, sizeof config);
+    assert_int_equal(back.priority, -3);
+    assert_true(back.seed == UINT64_MAX);
+    assert_int_equal(trace_put_config(&back, again, sizeof again, &used, &why), HM_OK);
+    assert_int_equal(used, size);
+    assert_memory_equal(again, bytes, size);
 }
 
 /* Whoever adds a field describes it in trace_code.c, raises TRACE_FORMAT, and mends this. */
@@ -102,6 +99,58 @@ static void fill_record(struct record *r)
         r->member[slot].name[HM_NAME_MAX - 1] = 0;
         r->member[slot].address[HM_ADDRESS_MAX - 1] = 0;
     }
+}
+
+/* How many bytes of a struct make no difference to the entry: its padding, and nothing else. */
+static unsigned count_silent(const struct core_event *ev, void *part, size_t size)
+{
+    uint8_t before[TRACE_ENTRY_MAX], after[TRACE_ENTRY_MAX], *bytes = part;
+    size_t n = put(ev, before), used;
+    unsigned silent = 0;
+
+    for (size_t i = 0; i < size; i++) {
+        const char *why = NULL;
+
+        bytes[i] ^= 1;
+        if (trace_put_event(ev, after, sizeof after, &used, &why) == HM_OK && used == n &&
+            memcmp(before, after, n) == 0)
+            silent++;
+        bytes[i] ^= 1;
+    }
+    return silent;
+}
+
+/* Bytes between the fields, on 64 bits; the tail of a message is what follows its record. */
+enum {
+    RECORD_PADDING = 416,
+    MSG_PADDING = 26,
+    TAIL_PADDING = 9,
+    COPY_PADDING = 90,
+    STATE_PADDING = RECORD_PADDING + 14,
+};
+
+static void no_field_is_left_out(void **state)
+{
+    static struct record r;
+    struct core_event ev;
+
+    (void)state;
+    fill_record(&r);
+    make_record();
+    assert_true(make_event(7, &ev));
+    ev.message.version = r.version;
+    ev.message.ttl_ms = r.ttl_ms;
+    ev.message.record = &r;
+    assert_int_equal(count_silent(&ev, &r, sizeof r), RECORD_PADDING);
+    assert_int_equal(count_silent(&ev, &ev.message, offsetof(struct msg, record)), MSG_PADDING);
+    assert_int_equal(
+        count_silent(&ev, &ev.message.at, sizeof ev.message - offsetof(struct msg, at)),
+        TAIL_PADDING);
+    assert_true(make_event(5, &ev));
+    assert_int_equal(count_silent(&ev, &ev.copy, sizeof ev.copy), COPY_PADDING);
+    assert_true(make_event(0, &ev));
+    some_state.record = r;
+    assert_int_equal(count_silent(&ev, &some_state, sizeof some_state), STATE_PADDING);
 }
 
 static void the_largest_event_fits_an_entry(void **state)
@@ -436,6 +485,7 @@ int main(void)
         cmocka_unit_test(every_event_can_be_read_again),
         cmocka_unit_test(the_config_can_be_read_again),
         cmocka_unit_test(no_field_was_added_unnoticed),
+        cmocka_unit_test(no_field_is_left_out),
         cmocka_unit_test(the_largest_event_fits_an_entry),
         cmocka_unit_test(a_buffer_that_is_too_small_is_refused),
         cmocka_unit_test(a_malformed_event_is_not_written),
