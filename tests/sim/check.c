@@ -147,6 +147,7 @@ void check_started(struct check *ck, int node, const struct voter_state *state)
     n->valid_until_ms = HM_PAST;
     n->barrier = n->top;
     memset(n->renewed, 0, sizeof n->renewed);
+    memset(n->peer, 0, sizeof n->peer);
     n->heard_epoch = 0;
     n->heard_end = 0;
     n->has_resumed = false;
@@ -224,6 +225,8 @@ void check_received(struct check *ck, int node, const struct msg *m)
         if (check_compare(&g->ballot, &m->ballot) <= 0)
             g->until_us = 0;
     }
+    n->peer[from].at_us = check_now(ck);
+    n->peer[from].end = m->gossip.copy == COPY_STANDBY ? m->gossip.at.offset : 0;
     if (m->gossip.copy == COPY_PRIMARY && m->gossip.is_holder &&
         m->gossip.epoch >= n->heard_epoch) {
         n->heard_epoch = m->gossip.epoch;

@@ -142,7 +142,11 @@ struct check_node {
         uint64_t version;
     } renewed[CHECK_NODES_MAX];         /* the newest RENEW received from each in this life */
     uint32_t last_seq[CHECK_NODES_MAX]; /* of ACCEPT and RENEW to each node, in this life */
-    uint64_t heard_epoch; /* the newest position of a primary that it heard of in this life */
+    struct {
+        int64_t at_us;
+        uint64_t end;        /* of its standby */
+    } peer[CHECK_NODES_MAX]; /* what each said about itself last, in this life */
+    uint64_t heard_epoch;    /* the newest position of a primary that it heard of in this life */
     uint64_t heard_end;
 
     hm_ms step_ms; /* busy loop */

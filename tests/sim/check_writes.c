@@ -56,17 +56,34 @@ static void has_all_writes(struct check *ck, int node, uint32_t branch, uint64_t
     }
 }
 
+/* A Redis that lost its data may go on if it knows nobody who has more. */
+static bool knows_nobody_with_more(const struct check *ck, int node, const struct check_branch *b)
+{
+    const struct record *r = check_newest(ck);
+    const struct check_node *n = &ck->node[node];
+
+    if (ck->kind != SERVICE_REDIS || ck->promoted_node != node || r == NULL)
+        return false;
+    for (int i = 0; i < ck->nodes; i++)
+        if (i != node && n->peer[i].end > b->fork + r->max_lag_bytes &&
+            check_now(ck) - n->peer[i].at_us < r->ttl_ms * 1000)
+            return false;
+    return true;
+}
+
 /* A diverged copy never becomes primary; in async a copy that is too far behind neither. */
 static void is_on_history(struct check *ck, int node, const struct check_branch *b)
 {
     const struct check_node *n = &ck->node[node];
+    const struct record *r = check_newest(ck);
 
     if (ck->promoted_branch != 0 && b->parent != 0 &&
-        !check_contains(ck, ck->promoted_branch, UINT64_MAX, b->parent, b->fork))
+        !check_contains(ck, ck->promoted_branch, UINT64_MAX, b->parent, b->fork) &&
+        !knows_nobody_with_more(ck, node, b))
         check_break(ck, INV_P3, "node %d: a copy that diverged from branch %u at %llu is promoted",
                     node, ck->promoted_branch, (unsigned long long)b->fork);
-    if (check_newest(ck) != NULL && check_newest(ck)->durability == DURABILITY_ASYNC &&
-        b->fork < n->least_end && ck->kind == SERVICE_POSTGRES)
+    if (r != NULL && r->durability == DURABILITY_ASYNC && b->fork < n->least_end &&
+        ck->kind == SERVICE_POSTGRES)
         check_break(ck, INV_P3, "node %d: promoted at %llu, and %llu was the least", node,
                     (unsigned long long)b->fork, (unsigned long long)n->least_end);
 }
@@ -120,6 +137,8 @@ static void is_within_its_lease(struct check *ck, int node)
     const struct check_node *n = &ck->node[node];
     int64_t over_us = check_now(ck) - n->licence_us;
 
+    if (n->own_chosen >= 0 && ck->entry[n->own_chosen].record.is_paused)
+        return; /* whatever the fence was told, it is not in force before the resume is */
     if (n->told == FENCE_PAUSED || n->told == FENCE_NONE || n->is_excused || n->clocks_stood)
         return;
     if (ck->newest < 0)
