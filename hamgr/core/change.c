@@ -67,7 +67,7 @@ void core_takeover_build(struct core *c)
         return;
     }
     c->draft = *core_base(c);
-    if (core_is_holder_copy(c, &c->draft)) {
+    if (core_is_holder_copy(c, &c->draft) || core_is_paused_holder(c, &c->draft)) {
         c->draft.version++; /* the same epoch goes on */
         c->draft.switchover = (struct switchover){ .phase = SWITCH_NONE };
         return;
@@ -162,7 +162,8 @@ static bool is_last_known_old(const struct core *c, const struct record *r)
 {
     return c->copy.state == COPY_PRIMARY && c->copy.copy_id == r->copy_id &&
            c->copy.at.timeline == record_timeline(r)->timeline &&
-           c->copy.at.offset > r->last_known.offset + r->max_lag_bytes / 2 &&
+           c->copy.at.offset > r->last_known.offset &&
+           c->copy.at.offset - r->last_known.offset > r->max_lag_bytes / 2 &&
            c->now_ms > c->changed_ms + core_ttl_ms(c);
 }
 

@@ -77,28 +77,56 @@ bool core_copy_is_fit(const struct core *c, const struct record *r)
     return record_is_on_history(r, &copy->at, copy->began_epoch);
 }
 
-bool core_copy_lags(const struct core *c, const struct record *r)
+/* Its holder's gossip counts only while it speaks of the record's own epoch. */
+uint64_t core_primary_offset(const struct core *c)
 {
-    uint64_t known_offset = r->last_known.offset;
-    const struct gossip *g;
+    const struct record *r = core_known(c);
+    const struct gossip *g = r->epoch != 0 ? view_recent(&c->view, r->holder, 0) : NULL;
 
-    if (r->epoch == 0 || r->durability != DURABILITY_ASYNC || core_is_holder_copy(c, r))
-        return false;
-    g = view_recent(&c->view, r->holder, 0);
-    if (g != NULL && g->epoch == r->epoch && g->at.offset > known_offset &&
+    if (g != NULL && g->epoch == r->epoch && g->at.offset > r->last_known.offset &&
         record_is_on_history(r, &g->at, g->began_epoch))
-        known_offset = g->at.offset;
-    return known_offset > c->copy.at.offset + r->max_lag_bytes;
+        return g->at.offset;
+    return r->last_known.offset;
 }
 
-bool core_pairs_forbid(const struct core *c, const struct record *r)
+bool core_is_paused_holder(const struct core *c, const struct record *r)
 {
-    if (r->epoch == 0 || r->durability == DURABILITY_ASYNC || core_is_holder_copy(c, r))
+    return r->is_paused && r->holder == c->self;
+}
+
+static bool is_within(uint64_t ahead, uint64_t behind, uint64_t limit)
+{
+    return ahead <= behind || ahead - behind <= limit;
+}
+
+bool core_copy_lags(const struct core *c, const struct record *r)
+{
+    uint64_t offset = r->last_known.offset;
+
+    if (r->epoch == 0 || r->durability != DURABILITY_ASYNC || core_is_holder_copy(c, r) ||
+        core_is_paused_holder(c, r))
         return false;
+    if (core_known(c)->epoch == r->epoch && core_primary_offset(c) > offset)
+        offset = core_primary_offset(c);
+    if (c->heard_offset > offset)
+        offset = c->heard_offset;
+    return !is_within(offset, c->copy.at.offset, r->max_lag_bytes);
+}
+
+bool core_pairs_forbid_others(const struct record *r)
+{
     for (unsigned i = 0; i < r->pairs_n; i++)
         if (pair_is_alone(&r->pairs[i]))
             return true;
     return false;
+}
+
+bool core_pairs_forbid(const struct core *c, const struct record *r)
+{
+    if (r->epoch == 0 || core_is_paused_holder(c, r) || r->durability == DURABILITY_ASYNC ||
+        core_is_holder_copy(c, r))
+        return false;
+    return core_pairs_forbid_others(r);
 }
 
 /* --- rank ----------------------------------------------------------------------------------- */
@@ -180,11 +208,8 @@ bool core_can_succeed(struct core *c, uint8_t slot)
     if (g == NULL || r->member[slot].role != ROLE_DB || !gossip_is_fit(r, g))
         return false;
     if (r->durability == DURABILITY_ASYNC)
-        return c->copy.at.offset <= g->at.offset + r->max_lag_bytes;
-    for (unsigned i = 0; i < r->pairs_n; i++)
-        if (pair_is_alone(&r->pairs[i]))
-            return false;
-    return record_pairs_have(r, slot, g->copy_id);
+        return is_within(c->copy.at.offset, g->at.offset, r->max_lag_bytes);
+    return !core_pairs_forbid_others(r) && record_pairs_have(r, slot, g->copy_id);
 }
 
 uint8_t core_successor(struct core *c)

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define OPERATION_TIMEOUT_MS 600000 /* a clone may take long; the adapter has its own limits */
-#define PROBE_LATE_HEARTBEATS 2
+#define OPERATION_DOUBLINGS_MAX 5
 
 /* --- operations ------------------------------------------------------------------------------ */
 
@@ -83,8 +83,10 @@ static void store_copy(struct core *c, const struct copy *copy)
         c->primary_since_ms = c->now_ms;
         c->primary_server = copy->server_id;
     }
-    if (copy->state == COPY_PRIMARY)
+    if (copy->state == COPY_PRIMARY) {
         note_standbys(c, copy);
+        c->must_raise = false;
+    }
     note_names(c, copy);
     if (copy->copy_id != c->copy.copy_id)
         c->is_rewind_impossible = false;
@@ -138,9 +140,12 @@ void core_take_done(struct core *c, uint32_t op, bool is_ok, const struct copy *
     } else {
         if (c->op.type == DO_REWIND)
             c->is_rewind_impossible = true;
-        c->op_failures = c->op_failed == c->op.type ? (uint8_t)hm_min_ms(c->op_failures + 1, 8) : 1;
+        c->op_failures = c->op_failed == c->op.type
+                             ? (uint8_t)hm_min_ms(c->op_failures + 1, OPERATION_DOUBLINGS_MAX)
+                             : 1;
         c->op_failed = c->op.type;
-        c->op_retry_ms = c->now_ms + (core_heartbeat_ms(c) << c->op_failures) / 2;
+        c->op_retry_ms =
+            c->now_ms + (core_heartbeat_ms(c) << c->op_failures) / 2; /* to 16 of them */
     }
     c->op.type = DO_SEND;
 }
@@ -498,6 +503,13 @@ static void promote(struct core *c)
         e = core_ask_copy(c, DO_SET_NAMES, NAMES_NOBODY);
         if (e != NULL)
             e->names.names = NAMES_NOBODY;
+        return;
+    }
+    /* Without (empty, 0) in the record nothing may be acknowledged by a server whose backends do
+     * not know yet that they wait; a checkpoint makes the checkpointer tell them. */
+    if (r->durability != DURABILITY_ASYNC && !c->copy.is_flag_certain &&
+        !core_pairs_forbid_others(r)) {
+        (void)core_ask_copy(c, DO_CHECKPOINT, c->copy.server_id);
         return;
     }
     e = core_ask_copy(c, DO_PROMOTE, last->timeline);

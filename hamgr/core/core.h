@@ -65,6 +65,7 @@ struct core_config {
 
 /* One transmission of ACCEPT or RENEW, so that its answer is counted from its own send time. */
 struct sent {
+    struct ballot ballot;
     uint32_t seq;
     hm_ms at_ms;
     hm_ms ttl_ms;
@@ -129,11 +130,13 @@ struct core {
     bool is_yielded_to; /* a candidate with a shorter log stood back for this member */
     bool wants_rebuild; /* the own copy diverged */
     bool has_news;      /* an answer was heard since the last decision */
+    bool must_raise;    /* nobody took over from here: the own server is started again */
     bool has_deferred;  /* went back once to let another go first */
     bool had_lease;     /* since the daemon started */
     hm_ms gossip_at_ms;
     struct ballot adopted_ballot;
     struct record adopted; /* the highest record that a promise carried; epoch 0: none */
+    uint64_t heard_offset; /* the old primary's, as told with the promises */
     struct record draft;   /* what ACCEPT carries */
     struct record hint;    /* while nothing is accepted here: what another voter accepted */
     struct freeze_answer answers[HM_MEMBERS_MAX];

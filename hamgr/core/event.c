@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#define EVENT_TIME_MAX_MS (INT64_MAX / 4) /* sums of times never overflow below it */
+
 const char *core_event_name(enum core_event_type type)
 {
     static const char *const names[] = {
@@ -21,6 +23,8 @@ static const char *state_fault(const struct voter_state *s)
         return "incarnation of the member";
     if (s->max_ttl_ms < 0 || s->max_ttl_ms > HM_TTL_MAX_MS)
         return "longest ttl";
+    if (s->promised.counter > HM_COUNTER_MAX)
+        return "promised ballot";
     if (s->accepted.counter == 0)
         return NULL;
     if (ballot_compare(&s->promised, &s->accepted) < 0)
@@ -47,7 +51,7 @@ static const char *order_shape_fault(const struct order *o)
     if (names_member && o->member >= HM_MEMBERS_MAX)
         return "member of the order";
     if (o->kind == ORDER_TIMING &&
-        (o->heartbeat_ms < 1 || o->ttl_ms > HM_TTL_MAX_MS || o->ttl_ms < 2 * o->heartbeat_ms))
+        (o->heartbeat_ms < 1 || o->ttl_ms > HM_TTL_MAX_MS || o->heartbeat_ms > o->ttl_ms / 2))
         return "ttl or heartbeat of the order";
     if (o->kind == ORDER_DURABILITY &&
         ((unsigned)o->durability > DURABILITY_STRICT || o->sync_standbys >= HM_MEMBERS_MAX))
@@ -64,6 +68,10 @@ enum hm_rc core_event_check(const struct core_event *ev, const char **ret_why)
 {
     const char *why = NULL;
 
+    if (ev->at_ms < 0 || ev->at_ms > EVENT_TIME_MAX_MS) {
+        *ret_why = "time of the event";
+        return HM_BAD_INPUT;
+    }
     switch (ev->type) {
     case ON_MESSAGE:
         return msg_check(&ev->message, ret_why);
@@ -87,8 +95,6 @@ enum hm_rc core_event_check(const struct core_event *ev, const char **ret_why)
     default:
         why = "type of the event";
     }
-    if (why == NULL && ev->at_ms < 0)
-        why = "time of the event";
     if (why == NULL)
         return HM_OK;
     *ret_why = why;

@@ -101,6 +101,8 @@ static void deliver_answer(struct core *c, const struct msg *request, struct msg
         note_answer(c, c->self, answer);
         return;
     }
+    if (request->type == MSG_PREPARE)
+        answer->at.offset = core_primary_offset(c);
     answer->to_incarnation = request->from_incarnation;
     core_send_to(c, request->from, answer);
 }
@@ -208,12 +210,12 @@ static const struct sent *find_sent(const struct core *c, uint32_t seq)
     return s->seq == seq && seq != 0 ? s : NULL;
 }
 
-uint32_t core_next_seq(struct core *c, hm_ms ttl)
+uint32_t core_next_seq(struct core *c, const struct ballot *ballot, hm_ms ttl)
 {
     if (++c->seq == 0)
         c->seq = 1;
     c->sent[c->seq % CORE_SENT_MAX] =
-        (struct sent){ .seq = c->seq, .at_ms = c->now_ms, .ttl_ms = ttl };
+        (struct sent){ .ballot = *ballot, .seq = c->seq, .at_ms = c->now_ms, .ttl_ms = ttl };
     return c->seq;
 }
 
@@ -225,9 +227,8 @@ static void note_support(struct core *c, uint8_t from, const struct msg *m)
 
     if (s == NULL || ballot_compare(&m->ballot, &c->released) <= 0)
         return;
-    if (ballot_compare(&m->ballot, &c->mine) != 0 &&
-        ballot_compare(&m->ballot, &c->standing_ballot) != 0)
-        return; /* of a former ballot, perhaps of a former life */
+    if (ballot_compare(&m->ballot, &s->ballot) != 0)
+        return; /* of a former life */
     until_ms = s->at_ms + s->ttl_ms - (s->ttl_ms + 49) / 50;
     if (s->at_ms > c->acked_sent_ms[from])
         c->acked_sent_ms[from] = s->at_ms;
@@ -324,9 +325,11 @@ static void note_answer(struct core *c, uint8_t from, const struct msg *m)
             c->top_counter = m->promised.counter;
     } else if (m->type == MSG_PREPARE_ANSWER &&
                (c->state == ST_PREPARE || c->state == ST_HOLDER_PREPARE)) {
-        if (m->refusal == REFUSE_NOTHING)
+        if (m->refusal == REFUSE_NOTHING) {
             adopt(c, m);
-        else
+            if (m->at.offset > c->heard_offset)
+                c->heard_offset = m->at.offset;
+        } else
             note_higher(c, m);
         count_vote(c, from, m);
     } else if (m->type == MSG_FREEZE_ANSWER && c->state == ST_FREEZE) {

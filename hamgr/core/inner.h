@@ -49,7 +49,7 @@ void core_take_persisted(struct core *c, bool is_ok);
 /* Puts a request to the own voter as if it had come from the network. */
 void core_ask_own_voter(struct core *c, struct msg *m);
 void core_notice_record(struct core *c); /* another record is accepted here */
-uint32_t core_next_seq(struct core *c, hm_ms ttl);
+uint32_t core_next_seq(struct core *c, const struct ballot *ballot, hm_ms ttl);
 void core_make_gossip(struct core *c, struct gossip *g);
 hm_ms core_jitter(struct core *c, unsigned doublings);
 
@@ -101,7 +101,13 @@ void core_follow_order(struct core *c);
 /* True if the record's epoch runs on this very copy: it has all that its epoch acknowledged. */
 bool core_is_holder_copy(const struct core *c, const struct record *r);
 bool core_copy_is_fit(const struct core *c, const struct record *r);
+/* How far the primary of the record accepted here was, as far as this member heard. */
+uint64_t core_primary_offset(const struct core *c);
+/* True for the holder of a paused cluster: it may hold again whatever became of its copy. */
+bool core_is_paused_holder(const struct core *c, const struct record *r);
 bool core_copy_lags(const struct core *c, const struct record *r);
+/* True if the primary may have acknowledged alone: only its own copy can go on. */
+bool core_pairs_forbid_others(const struct record *r);
 bool core_pairs_forbid(const struct core *c, const struct record *r);
 bool core_is_first_in_line(struct core *c, uint8_t *ret_rank);
 bool core_is_better_than(struct core *c, uint8_t slot);

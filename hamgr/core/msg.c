@@ -38,8 +38,11 @@ static const char *shape_fault(const struct msg *m)
         return "type of the message";
     if (!is_slot(m->from) || !is_slot(m->to) || m->from_incarnation == 0)
         return "sender or receiver of the message";
-    if (has_ballot(m->type) && (m->ballot.counter == 0 || m->ballot.member >= HM_MEMBERS_MAX))
+    if (has_ballot(m->type) && (m->ballot.counter == 0 || m->ballot.counter > HM_COUNTER_MAX ||
+                                m->ballot.member >= HM_MEMBERS_MAX))
         return "ballot of the message";
+    if (m->promised.counter > HM_COUNTER_MAX || m->accepted.counter > HM_COUNTER_MAX)
+        return "promised or accepted ballot of the message";
     if ((unsigned)m->refusal >= REFUSALS_N)
         return "refusal of the message";
     if ((unsigned)m->gossip.copy >= COPY_STATES_N || !is_slot(m->gossip.follows))

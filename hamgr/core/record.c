@@ -148,12 +148,17 @@ static const char *pairs_fault(const struct record *r)
         return "number of sync pairs";
     for (unsigned i = 0; i < r->pairs_n; i++) {
         const struct pair *p = &r->pairs[i];
+        uint16_t seen = 0;
 
         if (p->n > HM_MEMBERS_MAX || p->need > p->n || (p->need == 0) != (p->n == 0))
             return "size of a sync pair";
-        for (unsigned j = 0; j < p->n; j++)
-            if (p->copies[j].member >= HM_MEMBERS_MAX || p->copies[j].member == r->holder)
+        for (unsigned j = 0; j < p->n; j++) {
+            uint8_t member = p->copies[j].member;
+
+            if (member >= HM_MEMBERS_MAX || member == r->holder || (seen & (1u << member)) != 0)
                 return "member of a sync pair";
+            seen |= (uint16_t)(1u << member);
+        }
     }
     return NULL;
 }
@@ -189,12 +194,13 @@ enum hm_rc record_check(const struct record *r, const char **ret_why)
 
     if (why == NULL)
         why = pairs_fault(r);
-    if (why == NULL && (r->epoch == 0 || r->version == 0))
+    if (why == NULL && (r->epoch == 0 || r->version == 0 || r->epoch > HM_COUNTER_MAX ||
+                        r->version > HM_COUNTER_MAX))
         why = "epoch or version";
     if (why == NULL && (r->timelines_n > HM_TIMELINES_MAX || r->changes_n > HM_CHANGES_MAX))
         why = "length of the history";
     if (why == NULL &&
-        (r->heartbeat_ms < 1 || r->ttl_ms < 2 * r->heartbeat_ms || r->ttl_ms > HM_TTL_MAX_MS))
+        (r->heartbeat_ms < 1 || r->heartbeat_ms > r->ttl_ms / 2 || r->ttl_ms > HM_TTL_MAX_MS))
         why = "ttl or heartbeat";
     if (why == NULL && ((unsigned)r->durability > DURABILITY_STRICT ||
                         (unsigned)r->goal > DURABILITY_STRICT || (unsigned)r->kind > SERVICE_REDIS))

@@ -14,7 +14,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define HM_TTL_MAX_MS 600000 /* no lease is longer: ten minutes */
+#define HM_TTL_MAX_MS 600000            /* no lease is longer: ten minutes */
+#define HM_COUNTER_MAX (UINT64_MAX / 2) /* of ballots, versions and epochs: never reached */
 
 /* One proposer's attempt. Totally ordered: counter, then slot, then incarnation. */
 struct ballot {

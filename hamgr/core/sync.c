@@ -36,15 +36,24 @@ static bool keeps_its_place(struct core *c, uint8_t slot, uint64_t copy_id)
     return core_known(c)->goal == DURABILITY_STRICT || has_streamed_lately(c, slot);
 }
 
+static bool names_member(const struct pair *pair, uint8_t slot)
+{
+    for (unsigned i = 0; i < pair->n; i++)
+        if (pair->copies[i].member == slot)
+            return true;
+    return false;
+}
+
 static void keep_places(struct core *c, struct pair *pair)
 {
     const struct record *r = core_known(c);
 
-    for (unsigned i = 0; i < r->pairs_n; i++)
+    for (unsigned i = r->pairs_n; i-- > 0;) /* the newest names the newest copies */
         for (unsigned j = 0; j < r->pairs[i].n; j++) {
             const struct copy_name *copy = &r->pairs[i].copies[j];
 
-            if (keeps_its_place(c, copy->member, copy->copy_id))
+            if (!names_member(pair, copy->member) &&
+                keeps_its_place(c, copy->member, copy->copy_id))
                 pair_add(pair, copy->member, copy->copy_id);
         }
 }
@@ -56,7 +65,8 @@ static void add_streaming(struct core *c, struct pair *pair)
     for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++) {
         const struct gossip *g = view_recent(&c->view, slot, c->now_ms - core_ttl_ms(c));
 
-        if (slot == c->self || g == NULL || !may_be_waited_for(c, slot, g))
+        if (slot == c->self || g == NULL || names_member(pair, slot) ||
+            !may_be_waited_for(c, slot, g))
             continue;
         /* A Redis replica attaches only after it is in a pair, so it cannot stream before. */
         if (is_redis ? !g->is_healthy

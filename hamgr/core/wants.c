@@ -42,6 +42,7 @@ static void begin_attempt(struct core *c)
     clear_votes(c);
     c->not_empty = 0;
     c->adopted.epoch = 0;
+    c->heard_offset = 0;
     c->attempt_until_ms = c->now_ms + ATTEMPT_HEARTBEATS * core_heartbeat_ms(c);
 }
 
@@ -99,6 +100,8 @@ static void enter_holder(struct core *c, enum core_state before)
     c->standing_ballot = c->mine;
     c->chosen_version = core_known(c)->version;
     c->failures = 0;
+    if (c->released_at_ms != HM_PAST && c->released_epoch == core_known(c)->epoch)
+        c->must_raise = true;
     c->released_at_ms = HM_PAST;
     c->is_yielded_to = false;
     c->renewed.is_there = false;
@@ -190,7 +193,7 @@ static struct msg make_request(struct core *c, enum msg_type type)
         m.version = c->draft.version;
         m.ttl_ms = c->draft.ttl_ms;
         m.record = &c->draft;
-        m.seq = core_next_seq(c, m.ttl_ms);
+        m.seq = core_next_seq(c, &m.ballot, m.ttl_ms);
     }
     return m;
 }
@@ -287,7 +290,7 @@ static void send_record(struct core *c, uint8_t slot)
     m.version = core_known(c)->version;
     m.ttl_ms = core_ttl_ms(c);
     m.record = core_known(c);
-    m.seq = core_next_seq(c, m.ttl_ms);
+    m.seq = core_next_seq(c, &m.ballot, m.ttl_ms);
     core_send_to(c, slot, &m);
 }
 
@@ -325,7 +328,7 @@ static void want_renewals(struct core *c)
     else {
         m.version = c->chosen_version;
         m.ttl_ms = core_ttl_ms(c);
-        m.seq = core_next_seq(c, m.ttl_ms);
+        m.seq = core_next_seq(c, &m.ballot, m.ttl_ms);
     }
     send_everywhere(c, record_electorate(core_known(c)), &m);
 }
