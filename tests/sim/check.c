@@ -224,6 +224,8 @@ void check_received(struct check *ck, int node, const struct msg *m)
         g = &ck->grant[n->identity][from];
         if (check_compare(&g->ballot, &m->ballot) <= 0)
             g->until_us = 0;
+        if (check_compare(&g->released, &m->ballot) < 0)
+            g->released = m->ballot;
     }
     n->peer[from].at_us = check_now(ck);
     n->peer[from].end = m->gossip.copy == COPY_STANDBY ? m->gossip.at.offset : 0;

@@ -156,7 +156,8 @@ struct check_node {
 /* What a voter owes to a holder. */
 struct check_grant {
     struct ballot ballot;
-    int64_t until_us; /* no other member before this, however fast its clock runs */
+    int64_t until_us;       /* no other member before this, however fast its clock runs */
+    struct ballot released; /* by the holder, as far as the voter was told */
 };
 
 struct check {

@@ -79,11 +79,12 @@ static void a_grant(struct check *ck, int node, int to, const struct msg *m)
     for (int h = 0; h < ck->nodes; h++)
         if (h != to && check_compare(&ck->grant[n->identity][h].ballot, &m->ballot) < 0)
             ck->grant[n->identity][h].until_us = 0;
-    if (check_compare(&m->ballot, &ck->node[to].released) <= 0)
+    g = &ck->grant[n->identity][to];
+    if (check_compare(&m->ballot, &ck->node[to].released) <= 0 ||
+        check_compare(&m->ballot, &g->released) <= 0)
         return; /* nobody may use it any more */
     /* The fastest clock that the design allows, so that a voter that restarts with another one
      * and counts its quarantine by that still keeps its word. */
-    g = &ck->grant[n->identity][to];
     until_us = check_now(ck) + m->ttl_ms * 100000 / 101;
     g->ballot = m->ballot;
     if (until_us > g->until_us)
