@@ -30,7 +30,7 @@ void sim_draw_weights(struct sim *w)
         w->plan.weight[k] = usual[k] * (draw < 3 ? 0 : draw < 8 ? 2 : 8);
     }
     if (w->plan.profile == PROFILE_AIMED)
-        w->plan.weight[FAULT_TRAP] = 120;
+        w->plan.weight[FAULT_TRAP] = w->plan.weight[FAULT_PATTERN] = 100;
     if (!w->plan.may_pause_clocks)
         w->plan.weight[FAULT_HOST_STOOD] = 0;
 }
@@ -68,8 +68,9 @@ static bool may_lose_server(struct sim *w, unsigned int host)
 
         if (w->plan.kind[s] != SERVICE_REDIS || !w->node[s][host].is_db)
             continue;
-        if (primary == SIM_NOWHERE || !check_is_converged(&w->check[s], w->why))
-            return false;
+        if (primary == SIM_NOWHERE ||
+            w->operator[s].wants_pause || !check_is_converged(&w->check[s], w->why))
+            return false; /* a paused cluster takes nothing over */
         for (unsigned int h = 0; h < w->hosts_n; h++) {
             const struct sim_db *db = SIM_DB(w, s, h);
 
@@ -226,7 +227,8 @@ static bool hit_net_or_disk(struct sim *w, struct sim_fault *f)
 
     switch (f->kind) {
     case FAULT_LINK_CUT:
-        f->other = (uint8_t)sim_draw(w, 0, w->hosts_n - 1);
+        f->other =
+            w->cut_other != SIM_NOWHERE ? w->cut_other : (uint8_t)sim_draw(w, 0, w->hosts_n - 1);
         cut(w, f->host, f->other, 1);
         return true;
     case FAULT_ISOLATED:
@@ -299,6 +301,19 @@ static bool hit_many(struct sim *w, struct sim_fault *f)
     return true;
 }
 
+/* The operator takes a witness out, and puts it back later. */
+static bool remove_witness(struct sim *w, struct sim_fault *f)
+{
+    if (w->plan.witness_n == 0)
+        return false;
+    f->host = (uint8_t)(w->plan.db_n + sim_draw(w, 0, w->plan.witness_n - 1));
+    if (!w->host[f->host].is_member)
+        return false;
+    w->host[f->host].is_member = false;
+    w->plan.operator_mends = true;
+    return true;
+}
+
 /* ---- begin and end ----------------------------------------------------------------------------
  */
 
@@ -327,6 +342,10 @@ static bool hit(struct sim *w, struct sim_fault *f)
     case FAULT_TRAP:
         sim_trap_arm(w);
         return true;
+    case FAULT_PATTERN:
+        return sim_fault_pattern(w);
+    case FAULT_REMOVE_WITNESS:
+        return remove_witness(w, f);
     case FAULT_SWITCHOVER:
     case FAULT_CANCEL:
     case FAULT_PAUSE:
@@ -379,8 +398,7 @@ static void heal_host(struct sim *w, unsigned int h)
     sim_daemon_resume(w, h, sim_chance(w, 850000));
     sim_helper_resume(w, h);
     sim_at(w, w->now_us, EV_FENCE, 0, h, 0, 0, boots);
-    if (w->host[h].is_member)
-        sim_at(w, w->now_us, EV_DAEMON, 0, h, 0, 0, boots);
+    sim_at(w, w->now_us, EV_DAEMON, 0, h, 0, 0, boots);
 }
 
 static void heal(struct sim *w, struct sim_fault *f)
@@ -425,6 +443,9 @@ static void heal(struct sim *w, struct sim_fault *f)
     case FAULT_CLIENT_CUT:
         w->client_is_cut[f->host] = false;
         break;
+    case FAULT_REMOVE_WITNESS:
+        h->is_member = true;
+        break;
     case FAULT_PAUSE:
         sim_fault_order_heal(w, f);
         break;
@@ -461,7 +482,7 @@ void sim_heal_all(struct sim *w)
         if (w->fault[i].kind != FAULT_NONE)
             heal(w, &w->fault[i]);
     w->trap.kind = TRAP_NONE;
-    w->plan.persist_fail_ppm = 0;
+    w->plan.persist_fail_ppm = w->plan.op_fail_ppm = 0;
     for (unsigned int h = 0; h < w->hosts_n; h++) {
         heal_host(w, h);
         for (unsigned int x = 0; x < w->hosts_n; x++)

@@ -43,7 +43,9 @@
     X(FAULT_NO_REWIND, "pg_rewind impossible", 1)                                                  \
     X(FAULT_BY_HAND, "server started by hand", 2)                                                  \
     X(FAULT_ROLLING, "every hamgrd restarted", 2)                                                  \
-    X(FAULT_WITNESS_LOST, "witness lost", 2)
+    X(FAULT_WITNESS_LOST, "witness lost", 2)                                                       \
+    X(FAULT_REMOVE_WITNESS, "witness removed for a while", 1)                                      \
+    X(FAULT_PATTERN, "a pattern begins", 4)
 
 enum sim_fault_kind {
 #define X(name, text, weight) name,
@@ -58,6 +60,8 @@ bool sim_fault(struct sim *w, enum sim_fault_kind kind, unsigned int host, int64
 /* The host of a service's primary that serves, or SIM_NOWHERE. */
 uint8_t sim_primary(const struct sim *w, unsigned int service);
 
+/* patterns.c: begins faults that belong together. */
+bool sim_fault_pattern(struct sim *w);
 /* aimed.c */
 void sim_trap_arm(struct sim *w);
 /* orders.c: the faults that operators are. False: not possible now. */

@@ -85,11 +85,24 @@ static int64_t first_delay_us(struct sim *w, unsigned int service, const struct 
     }
 }
 
+/* A stop that is given up: a PostgreSQL that was told to stop goes on stopping; a Redis goes on. */
+static void stop_given_up(struct sim *w, unsigned int service, unsigned int host)
+{
+    struct sim_db *db = SIM_DB(w, service, host);
+
+    if (!db->is_stopping)
+        return;
+    db->is_stopping = false;
+    if (w->plan.kind[service] == SERVICE_POSTGRES && !db->is_suspended)
+        sim_server_end(w, service, host, false, false);
+}
+
 static void start(struct sim *w, unsigned int service, unsigned int host, const struct sim_op *op)
 {
     struct sim_op *cur = &SIM_DB(w, service, host)->op;
     uint32_t life = cur->life + 1;
 
+    stop_given_up(w, service, host);
     *cur = *op;
     cur->life = life;
     cur->until_us = w->now_us + 30 * SIM_S;
@@ -247,6 +260,8 @@ static void ended(struct sim *w, unsigned int service, unsigned int host, bool i
     struct sim_db *db = SIM_DB(w, service, host);
     struct core_event ev;
 
+    if (!is_ok)
+        stop_given_up(w, service, host);
     sim_tell(w, TALE_DONE, service, host, 0, (uint32_t)db->op.type, is_ok, db->end, NULL);
     if (db->op.daemon_life == w->host[host].daemon.life && sim_core_is_alive(w, host)) {
         ev.type = ON_DONE;
@@ -273,7 +288,9 @@ void sim_op_step(struct sim *w, const struct sim_event *e)
 
     if (e->life != db->op.life || db->op.type == DO_SEND)
         return;
-    more_us = step(w, e->service, e->host);
+    more_us = sim_chance(w, w->plan.op_fail_ppm) && db->op.type != DO_FREEZE
+                  ? OP_FAILS
+                  : step(w, e->service, e->host);
     if (e->life != db->op.life)
         return;
     if (more_us >= 0 && w->now_us < db->op.until_us)
@@ -289,6 +306,7 @@ void sim_op_orphaned(struct sim *w, unsigned int service, unsigned int host)
     db->next.type = DO_SEND;
     if (db->op.type == DO_SEND || sim_chance(w, 500000))
         return; /* it goes on; nobody hears how it ends */
+    stop_given_up(w, service, host);
     db->op.type = DO_SEND;
     db->op.life++;
     if (db->is_fetching)

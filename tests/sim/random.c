@@ -128,6 +128,9 @@ void sim_draw_plan(struct sim *w)
     p->probe_late_us = sim_chance(w, 300000) ? 300 * SIM_MS : 10 * SIM_MS;
     p->stream_timeout_us = sim_draw(w, 600, 4000) * SIM_MS;
     p->persist_fail_ppm = p->profile >= PROFILE_HARSH && sim_chance(w, 150000) ? 10000 : 0;
+    if (p->profile == PROFILE_CALM && p->durability == DURABILITY_STRICT && p->db_n < 3)
+        p->durability = DURABILITY_SYNC; /* else there is nothing to measure */
+    p->op_fail_ppm = p->profile >= PROFILE_MIXED && sim_chance(w, 250000) ? 150000 : 0;
     p->faults_end_us = sim_draw(w, 40, 48) * SIM_S;
     p->converged_by_us = p->faults_end_us + sim_draw(w, 45, 60) * SIM_S;
     sim_draw_weights(w);
@@ -156,6 +159,16 @@ static void draw_links(struct sim *w)
                 .late_ppm = 200000,
                 .is_ordered = is_ordered,
             };
+    if (is_calm || sim_chance(w, 700000))
+        return;
+    /* One direction is slow: answers come after the next request has left. */
+    for (unsigned int n = 0; n < 2; n++) {
+        unsigned int a = (unsigned int)sim_draw(w, 0, w->hosts_n - 1);
+
+        for (unsigned int b = 0; b < w->hosts_n; b++)
+            if (n == 0 || sim_chance(w, 300000))
+                w->link[a][b].delay_us += sim_draw(w, 0, w->plan.heartbeat_ms * 500);
+    }
 }
 
 static void draw_host(struct sim *w, unsigned int h)

@@ -59,6 +59,7 @@ static bool is_to_wait(const struct sim *w, const struct sim_event *e)
     case EV_FAULT:
     case EV_EXCUSED:
     case EV_STORY:
+    case EV_SCRIPT:
         return false;
     case EV_POST:
     case EV_TICK:
@@ -214,6 +215,9 @@ static void dispatch(struct sim *w, const struct sim_event *e)
     case EV_PHASE:
         phase(w, e);
         break;
+    case EV_SCRIPT:
+        sim_script(w, e);
+        break;
     case EV_STORY:
         sim_story_step(w, e);
         break;
@@ -276,6 +280,7 @@ static void clear(struct sim *w, uint64_t seed)
     w->trace_n = 0;
     w->is_violated = false;
     w->converged_us = -1;
+    w->cut_other = SIM_NOWHERE;
     prng_seed(&w->prng, seed);
     sim_queue_clear(w);
 }

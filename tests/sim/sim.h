@@ -64,6 +64,7 @@ enum sim_event_type {
     EV_RESUME,   /* host `host` goes on */
     EV_FINAL,    /* a server has read all log on its disk */
     EV_ORPHANS,  /* the last orphan ends by itself */
+    EV_SCRIPT,   /* fault `a` of a pattern begins: for `b`, between host and `c` */
     EV_GONE,     /* a walsender's standby is gone: `a`, its stream `b` */
 };
 
@@ -333,6 +334,7 @@ struct sim_plan {
     uint32_t weight[40];     /* of the kinds of fault */
     int64_t checkpointer_us; /* typical delay of the flag */
     uint32_t persist_fail_ppm;
+    uint32_t op_fail_ppm;     /* an operation on a copy fails */
     uint32_t redis_saves_ppm; /* a restart finds a snapshot */
     int64_t probe_late_us;
     int64_t stream_timeout_us;
@@ -422,6 +424,7 @@ struct sim {
         uint8_t action;
         uint8_t skip; /* so many times it is let pass */
     } trap;
+    uint8_t cut_other; /* the other end of the next link that is cut; SIM_NOWHERE: drawn */
     bool is_cut_short; /* the rest of this step's effects is lost with its process */
 
     struct sim_event *heap; /* owned */

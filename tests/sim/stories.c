@@ -57,7 +57,7 @@ static const struct story stories[] = {
       { { 100, FAULT_ISOLATED, 0, 6000, ORDER_NONE } }, 1, 1, 1, 2200 },
     { "partition-one-way", "the primary's host can speak and cannot hear: it gives up in time",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_DEAF, 0, 6000, ORDER_NONE } }, 1, 1, 1, 2200 },
+      { { 100, FAULT_DEAF, 0, 6000, ORDER_NONE } }, 1, 1, 1, 3400 },
     { "partition-one-way-dumb", "it can hear and cannot speak",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
       { { 100, FAULT_DUMB, 0, 6000, ORDER_NONE } }, 1, 1, 1, 2200 },
