@@ -67,7 +67,7 @@ void core_takeover_build(struct core *c)
         return;
     }
     c->draft = *core_base(c);
-    if (core_is_holder_copy(c, &c->draft) || core_is_paused_holder(c, &c->draft)) {
+    if (core_is_holder_copy(c, &c->draft) || core_is_named_holder(c, &c->draft)) {
         c->draft.version++; /* the same epoch goes on */
         c->draft.switchover = (struct switchover){ .phase = SWITCH_NONE };
         return;
@@ -228,8 +228,10 @@ static bool is_order_to_write(const struct core *c, const struct record *r)
 {
     if (c->order.kind == ORDER_NONE || c->order.kind == ORDER_FORCE || c->order.id <= r->last_order)
         return false;
-    /* From the moment that a version without the pause leaves, the fence must have a deadline. */
-    if (c->order.kind == ORDER_RESUME && c->is_paused && c->copy.fence != FENCE_LEASE)
+    /* From the moment that a version without the pause leaves, the fence must have a deadline:
+     * one told after the order, so that no older word to the helper can still undo it. */
+    if (c->order.kind == ORDER_RESUME && c->is_paused &&
+        (c->copy.fence != FENCE_LEASE || c->copy.fence_until_ms <= c->resume_after_ms))
         return false;
     if (c->order.kind != ORDER_MEMBER_REMOVE || r->member[c->order.member].role != ROLE_DB)
         return true;
@@ -475,6 +477,7 @@ void core_take_order(struct core *c, const struct order *o)
         return;
     }
     c->order = wanted;
+    c->resume_after_ms = c->valid_until_ms;
     c->order_until_ms = c->now_ms + ORDER_HEARTBEATS * core_heartbeat_ms(c);
     if (o->kind == ORDER_FORCE) {
         core_force_build(c);

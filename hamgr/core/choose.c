@@ -89,9 +89,9 @@ uint64_t core_primary_offset(const struct core *c)
     return r->last_known.offset;
 }
 
-bool core_is_paused_holder(const struct core *c, const struct record *r)
+bool core_is_named_holder(const struct core *c, const struct record *r)
 {
-    return r->is_paused && r->holder == c->self;
+    return r->epoch != 0 && r->holder == c->self;
 }
 
 static bool is_within(uint64_t ahead, uint64_t behind, uint64_t limit)
@@ -104,7 +104,7 @@ bool core_copy_lags(const struct core *c, const struct record *r)
     uint64_t offset = r->last_known.offset;
 
     if (r->epoch == 0 || r->durability != DURABILITY_ASYNC || core_is_holder_copy(c, r) ||
-        core_is_paused_holder(c, r))
+        core_is_named_holder(c, r))
         return false;
     if (core_known(c)->epoch == r->epoch && core_primary_offset(c) > offset)
         offset = core_primary_offset(c);
@@ -123,7 +123,7 @@ bool core_pairs_forbid_others(const struct record *r)
 
 bool core_pairs_forbid(const struct core *c, const struct record *r)
 {
-    if (r->epoch == 0 || core_is_paused_holder(c, r) || r->durability == DURABILITY_ASYNC ||
+    if (r->epoch == 0 || core_is_named_holder(c, r) || r->durability == DURABILITY_ASYNC ||
         core_is_holder_copy(c, r))
         return false;
     return core_pairs_forbid_others(r);

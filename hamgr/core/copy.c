@@ -547,15 +547,18 @@ static void want_primary(struct core *c)
 
 static void want_holder(struct core *c)
 {
+    bool is_own = c->copy.copy_id == core_known(c)->copy_id;
+
     fence_holder(c);
+    if (c->copy.state == COPY_SUSPENDED && is_own && c->is_chosen &&
+        c->now_ms < core_lease_until(c, c->distrust_before_ms))
+        thaw_copy(c);
     if (core_known(c)->is_paused)
         return;
     switch (c->copy.state) {
     case COPY_SUSPENDED:
-        if (c->copy.copy_id != core_known(c)->copy_id)
+        if (!is_own)
             kill_copy(c);
-        else if (c->is_chosen && c->now_ms < core_lease_until(c, c->distrust_before_ms))
-            thaw_copy(c);
         break;
     case COPY_DOWN:
         (void)core_ask_copy(c, DO_START, 0);

@@ -208,7 +208,8 @@ struct core {
     hm_ms streamed_ms[HM_MEMBERS_MAX]; /* when this slot was last seen streaming */
     hm_ms changed_ms;                  /* when the record changed last */
 
-    struct order order; /* under way; ORDER_NONE: none */
+    hm_ms resume_after_ms; /* ORDER_RESUME: the fence must show a later deadline than this */
+    struct order order;    /* under way; ORDER_NONE: none */
     hm_ms order_until_ms;
     uint64_t repointed_epoch;
     uint8_t repointed_to;

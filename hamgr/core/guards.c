@@ -75,7 +75,7 @@ bool guard_stands_back(struct core *c)
 
 bool guard_is_paused_for_others(struct core *c)
 {
-    return core_known(c)->is_paused && !core_is_paused_holder(c, core_known(c));
+    return core_known(c)->is_paused && !core_is_named_holder(c, core_known(c));
 }
 
 bool guard_is_not_to_stand(struct core *c)
@@ -92,7 +92,7 @@ bool guard_fence_is_silent(struct core *c)
 bool guard_copy_cannot_lead(struct core *c)
 {
     return !core_is_holder_copy(c, core_known(c)) && !core_copy_is_fit(c, core_known(c)) &&
-           !core_is_paused_holder(c, core_known(c));
+           !core_is_named_holder(c, core_known(c));
 }
 
 bool guard_copy_is_behind(struct core *c)
@@ -185,7 +185,7 @@ bool guard_promised_and_first(struct core *c)
 bool guard_promised_and_own(struct core *c)
 {
     return guard_majority_promised(c) &&
-           (core_is_holder_copy(c, core_base(c)) || core_is_paused_holder(c, core_base(c)));
+           (core_is_holder_copy(c, core_base(c)) || core_is_named_holder(c, core_base(c)));
 }
 
 bool guard_promised_and_forbidden(struct core *c)

@@ -103,8 +103,9 @@ bool core_is_holder_copy(const struct core *c, const struct record *r);
 bool core_copy_is_fit(const struct core *c, const struct record *r);
 /* How far the primary of the record accepted here was, as far as this member heard. */
 uint64_t core_primary_offset(const struct core *c);
-/* True for the holder of a paused cluster: it may hold again whatever became of its copy. */
-bool core_is_paused_holder(const struct core *c, const struct record *r);
+/* True for the member that the record names: it may hold its epoch again whatever became of its
+ * copy, if only to give it away; only the very copy of the record is made writable. */
+bool core_is_named_holder(const struct core *c, const struct record *r);
 bool core_copy_lags(const struct core *c, const struct record *r);
 /* True if the primary may have acknowledged alone: only its own copy can go on. */
 bool core_pairs_forbid_others(const struct record *r);

@@ -158,12 +158,18 @@ static void set_names(struct core *c, enum names_state names, const struct pair 
     e->names.pair = names == NAMES_PAIR ? *pair : pair_alone;
 }
 
+/* While names are being set, what a probe saw before means nothing. */
+static enum names_state seen_names(const struct core *c)
+{
+    return core_is_operating(c, DO_SET_NAMES) ? NAMES_UNKNOWN : c->copy.names;
+}
+
 /* Commits are acknowledged alone only when the record says so, and never in strict. */
 static void want_alone(struct core *c)
 {
     enum names_state names = core_known(c)->goal == DURABILITY_STRICT ? NAMES_NOBODY : NAMES_EMPTY;
 
-    if (c->copy.names != names)
+    if (seen_names(c) != names)
         set_names(c, names, NULL);
 }
 
@@ -172,14 +178,14 @@ static void want_alone(struct core *c)
 static void want_pair(struct core *c, const struct pair *pair)
 {
     uint64_t digest = pair_digest(pair);
-    bool has_names = c->copy.names == NAMES_PAIR && c->copy.names_digest == digest;
+    bool has_names = seen_names(c) == NAMES_PAIR && c->copy.names_digest == digest;
     struct core_effect *e;
 
     if (c->proved_server != c->copy.server_id) {
         if (has_names && core_known(c)->pairs_n == 1 &&
             core_known(c)->durability != DURABILITY_ASYNC)
             c->proved_server = c->copy.server_id; /* set by us before hamgrd restarted */
-        else if (c->copy.names != NAMES_NOBODY) {
+        else if (seen_names(c) != NAMES_NOBODY) {
             set_names(c, NAMES_NOBODY, NULL);
             return;
         } else {
