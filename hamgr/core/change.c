@@ -21,7 +21,9 @@ static void first_record(struct core *c)
     r->holder = c->self;
     r->copy_id = c->copy.copy_id;
     r->system_id = c->copy.system_id;
-    r->durability = DURABILITY_ASYNC; /* what is promised; the goal comes true with a marker */
+    /* A primary that is adopted acknowledges alone, and no fence holds it yet. So nobody else may
+     * go on from this version; the next one, written under lease and fence, follows the goal. */
+    r->durability = DURABILITY_SYNC;
     r->pairs_n = 1;
     r->pairs[0] = pair_alone;
     r->timelines_n = 0;
@@ -126,7 +128,7 @@ static bool is_replication_id_new(const struct core *c, const struct record *r)
 }
 
 /* True only when every other db member was asked and none has a longer log. */
-static bool has_longest_log(const struct core *c)
+static bool has_longest_log(struct core *c)
 {
     uint16_t others = record_db_members(core_known(c)) & (uint16_t)~core_slot_bit(c->self);
 
@@ -136,6 +138,8 @@ static bool has_longest_log(const struct core *c)
         if ((others & core_slot_bit(slot)) == 0)
             continue;
         g = view_recent(&c->view, slot, c->now_ms - 2 * core_heartbeat_ms(c));
+        if (!core_due(c, c->copy_since_ms + 2 * core_heartbeat_ms(c)))
+            return false; /* what is known of the others is from before */
         if (g == NULL || g->copy == COPY_UNKNOWN || g->copy == COPY_STARTING ||
             g->at.offset > c->copy.at.offset)
             return false;
@@ -145,7 +149,7 @@ static bool has_longest_log(const struct core *c)
 
 /* The holder's data was made under it; or its Redis restarted as another copy and nobody has
  * more than what it came back with. */
-static bool is_copy_new(const struct core *c, const struct record *r)
+static bool is_copy_new(struct core *c, const struct record *r)
 {
     if (c->is_paused || c->copy.copy_id == 0 || c->copy.copy_id == r->copy_id)
         return false;
@@ -196,13 +200,19 @@ static bool next_pairs(struct core *c, struct record *r)
     return true;
 }
 
+static bool is_held_by_fence(const struct core *c)
+{
+    return c->copy.state != COPY_PRIMARY || c->copy.fence == FENCE_LEASE;
+}
+
 static bool are_pairs_to_change(struct core *c)
 {
     const struct record *r = core_known(c);
     struct pair wanted;
     uint64_t digest;
 
-    if (c->is_paused || c->copy.state != COPY_PRIMARY || c->copy.copy_id != r->copy_id)
+    if (c->is_paused || c->copy.state != COPY_PRIMARY || c->copy.copy_id != r->copy_id ||
+        !is_held_by_fence(c))
         return false;
     core_desired_pair(c, &wanted);
     digest = pair_digest(&wanted);
@@ -215,7 +225,7 @@ static bool are_pairs_to_change(struct core *c)
 /* What is promised follows the goal: less at once, more only with a marker under one real pair. */
 static bool is_durability_to_change(const struct core *c, const struct record *r)
 {
-    if (r->durability == r->goal)
+    if (r->durability == r->goal || !is_held_by_fence(c))
         return false;
     if (r->goal == DURABILITY_ASYNC || r->durability != DURABILITY_ASYNC)
         return true;

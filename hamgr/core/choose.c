@@ -77,15 +77,12 @@ bool core_copy_is_fit(const struct core *c, const struct record *r)
     return record_is_on_history(r, &copy->at, copy->began_epoch);
 }
 
-/* Its holder's gossip counts only while it speaks of the record's own epoch. */
 uint64_t core_primary_offset(const struct core *c)
 {
     const struct record *r = core_known(c);
-    const struct gossip *g = r->epoch != 0 ? view_recent(&c->view, r->holder, 0) : NULL;
 
-    if (g != NULL && g->epoch == r->epoch && g->at.offset > r->last_known.offset &&
-        record_is_on_history(r, &g->at, g->began_epoch))
-        return g->at.offset;
+    if (c->seen_epoch == r->epoch && c->seen_offset > r->last_known.offset)
+        return c->seen_offset;
     return r->last_known.offset;
 }
 

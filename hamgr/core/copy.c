@@ -88,8 +88,10 @@ static void store_copy(struct core *c, const struct copy *copy)
         c->must_raise = false;
     }
     note_names(c, copy);
-    if (copy->copy_id != c->copy.copy_id)
+    if (copy->copy_id != c->copy.copy_id) {
         c->is_rewind_impossible = false;
+        c->copy_since_ms = c->now_ms;
+    }
     if (copy->state == COPY_SUSPENDED && c->copy.state != COPY_SUSPENDED)
         core_take_stall(c); /* whatever made the helper stop it: a full round must follow */
     c->copy = *copy;
@@ -188,19 +190,6 @@ static void fence_holder(struct core *c)
     /* A copy that was running before the record was made keeps its clients. */
     is_open = core_gate_may_open(c);
     ask_fence(c, FENCE_LEASE, until_ms, is_open);
-}
-
-/* A primary that is adopted as it runs has no fence yet. Before the first record leaves, after
- * which others may take over, it gets one: each voter that accepts later waits longer than this. */
-bool core_is_fenced_to_found(struct core *c)
-{
-    hm_ms ttl = c->draft.ttl_ms;
-
-    if (c->copy.state != COPY_PRIMARY || c->copy.fence != FENCE_NONE)
-        return true;
-    if (c->fence_asked != FENCE_LEASE || core_due(c, c->fence_asked_at_ms + core_heartbeat_ms(c)))
-        ask_fence(c, FENCE_LEASE, c->now_ms + ttl - (ttl + 49) / 50, true);
-    return false;
 }
 
 static void repeat_after_a_heartbeat(struct core *c, hm_ms *asked_ms, enum core_effect_type type)

@@ -136,6 +136,9 @@ struct core {
     hm_ms gossip_at_ms;
     struct ballot adopted_ballot;
     struct record adopted; /* the highest record that a promise carried; epoch 0: none */
+    hm_ms copy_since_ms;   /* when the own copy was first seen under its present id */
+    uint64_t seen_epoch;   /* of the holder whose ... */
+    uint64_t seen_offset;  /* ... furthest position this is */
     uint64_t heard_offset; /* the old primary's, as told with the promises */
     struct record draft;   /* what ACCEPT carries */
     struct record hint;    /* while nothing is accepted here: what another voter accepted */

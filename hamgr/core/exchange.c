@@ -457,8 +457,23 @@ static void note_return(struct core *c, uint8_t slot)
     c->stand_at_ms = hm_min_ms(c->stand_at_ms, c->now_ms);
 }
 
+/* How far the primary was, never less than it once said of its epoch. */
+static void note_primary(struct core *c, const struct msg *m)
+{
+    const struct record *r = core_known(c);
+    const struct gossip *g = &m->gossip;
+
+    if (r->epoch == 0 || m->from != r->holder || g->epoch != r->epoch ||
+        !record_is_on_history(r, &g->at, g->began_epoch))
+        return;
+    if (c->seen_epoch != r->epoch || g->at.offset > c->seen_offset)
+        c->seen_offset = g->at.offset;
+    c->seen_epoch = r->epoch;
+}
+
 static void note_sender(struct core *c, const struct msg *m)
 {
+    note_primary(c, m);
     note_return(c, m->from);
     if (m->ballot.counter > c->top_counter)
         c->top_counter = m->ballot.counter;

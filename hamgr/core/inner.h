@@ -64,8 +64,6 @@ void core_want(struct core *c);
 void core_want_copy(struct core *c);
 /* Asks for an operation on the copy unless it is under way or was just refused. */
 struct core_effect *core_ask_copy(struct core *c, enum core_effect_type type, uint64_t detail);
-/* False until the fence of a primary that is being adopted is in force. */
-bool core_is_fenced_to_found(struct core *c);
 bool core_is_operating(const struct core *c, enum core_effect_type type);
 void core_take_done(struct core *c, uint32_t op, bool is_ok, const struct copy *copy);
 void core_note_copy(struct core *c, const struct copy *copy);

@@ -269,8 +269,6 @@ static void want_yield(struct core *c)
 
 static void want_acceptances(struct core *c)
 {
-    if (c->state == ST_ACCEPT && !core_is_fenced_to_found(c))
-        return;
     if (!has_own_acceptance(c) || (c->granted & core_slot_bit(c->self)) == 0)
         ask_self(c, MSG_ACCEPT);
     if (has_own_acceptance(c)) {

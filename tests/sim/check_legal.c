@@ -16,23 +16,11 @@ static const struct record *own_chosen(const struct check *ck, int node)
 
 /* --- the fence ------------------------------------------------------------------------------ */
 
-/* A primary that is adopted gets its first deadline before the first record leaves: then it has
- * no lease yet, and nobody owes it anything. */
-static bool is_founding(const struct core *c)
+static void fence_lease(struct check *ck, int node, const struct core_effect *e)
 {
-    return c->state == ST_ACCEPT && c->draft.epoch == 1;
-}
-
-static void fence_lease(struct check *ck, int node, const struct core *c,
-                        const struct core_effect *e)
-{
-    struct check_node *n = &ck->node[node];
+    const struct check_node *n = &ck->node[node];
     hm_ms now_ms = check_local(ck, node);
 
-    if (is_founding(c)) {
-        n->licence_us = ck->eyes.true_us(ck->eyes.world, node, e->fence.until_ms);
-        return;
-    }
 
     if (e->fence.until_ms > n->valid_until_ms || e->fence.until_ms <= now_ms)
         check_break(ck, INV_LEGAL,
@@ -73,7 +61,7 @@ static void a_fence(struct check *ck, int node, const struct core *c, const stru
 {
     switch (e->fence.mode) {
     case FENCE_LEASE:
-        fence_lease(ck, node, c, e);
+        fence_lease(ck, node, e);
         break;
     case FENCE_STANDBY:
         fence_standby(ck, node, c);
