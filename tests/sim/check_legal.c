@@ -21,7 +21,6 @@ static void fence_lease(struct check *ck, int node, const struct core_effect *e)
     const struct check_node *n = &ck->node[node];
     hm_ms now_ms = check_local(ck, node);
 
-
     if (e->fence.until_ms > n->valid_until_ms || e->fence.until_ms <= now_ms)
         check_break(ck, INV_LEGAL,
                     "node %d: tells the fence %+lld ms, and the lease is valid for %+lld ms", node,
@@ -207,6 +206,7 @@ static void a_kill(struct check *ck, int node, const struct core *c)
                     node);
 }
 
+/* Asked twice it does nothing; where anything was ever acknowledged it must not be asked at all. */
 static void an_init(struct check *ck, int node)
 {
     const struct record *r = check_newest(ck);
@@ -214,7 +214,7 @@ static void an_init(struct check *ck, int node)
 
     check_look(ck, node, &copy);
     if (!holds(ck, node) || r == NULL || r->epoch != 1 || ck->promoted_epoch > 1 ||
-        copy.state != COPY_ABSENT)
+        (copy.state != COPY_ABSENT && ck->acked_us != 0))
         check_break(ck, INV_LEGAL, "node %d: makes a new database where there was one", node);
 }
 
