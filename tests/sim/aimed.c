@@ -87,7 +87,7 @@ void sim_trap_sprung(struct sim *w, unsigned int service, unsigned int host, uns
     };
     unsigned int at = host;
 
-    if (w->is_healing)
+    if (w->is_healing || w->force.is_on)
         return;
     if (w->trap.action == AIM_OTHER_CUT || w->trap.action == AIM_OTHER_KILL ||
         w->trap.action == AIM_OTHER_PAUSE)

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+_Static_assert((int)SIM_FAULTS_N <= (int)SIM_FAULTS_MAX, "the plan has a weight for each kind");
+
 const char *sim_fault_name(unsigned int kind)
 {
     static const char *const names[] = {
@@ -342,6 +344,8 @@ static bool hit(struct sim *w, struct sim_fault *f)
     case FAULT_TRAP:
         sim_trap_arm(w);
         return true;
+    case FAULT_FORCE:
+        return sim_force_begin(w);
     case FAULT_PATTERN:
         return sim_fault_pattern(w);
     case FAULT_REMOVE_WITNESS:
@@ -390,6 +394,8 @@ static void heal_host(struct sim *w, unsigned int h)
 {
     uint32_t boots = w->host[h].boots;
 
+    if (w->force.is_on && h != w->force.survivor)
+        return; /* it is off until the force is done */
     if (!w->host[h].is_on) {
         sim_at(w, w->now_us, EV_BOOT, 0, h, 0, 0, boots);
         return;
@@ -501,6 +507,10 @@ void sim_fault_next(struct sim *w)
 
     if (w->is_healing)
         return;
+    if (w->force.is_on) { /* enough for the moment */
+        sim_at(w, w->now_us + 500 * SIM_MS, EV_FAULT, 0, SIM_NOWHERE, 0, 0, 0);
+        return;
+    }
     if (w->plan.profile <= PROFILE_SAFE) {
         sim_calm_next(w);
         return;

@@ -45,7 +45,8 @@
     X(FAULT_ROLLING, "every hamgrd restarted", 2)                                                  \
     X(FAULT_WITNESS_LOST, "witness lost", 2)                                                       \
     X(FAULT_REMOVE_WITNESS, "witness removed for a while", 1)                                      \
-    X(FAULT_PATTERN, "a pattern begins", 4)
+    X(FAULT_PATTERN, "a pattern begins", 4)                                                        \
+    X(FAULT_FORCE, "failover forced", 1)
 
 enum sim_fault_kind {
 #define X(name, text, weight) name,
@@ -62,6 +63,8 @@ uint8_t sim_primary(const struct sim *w, unsigned int service);
 
 /* patterns.c: begins faults that belong together. */
 bool sim_fault_pattern(struct sim *w);
+/* force.c */
+bool sim_force_begin(struct sim *w);
 /* aimed.c */
 void sim_trap_arm(struct sim *w);
 /* orders.c: the faults that operators are. False: not possible now. */

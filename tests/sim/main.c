@@ -12,14 +12,16 @@
 
 enum { SHOWN_MAX = 5, SHOWN_LINES = 60 };
 
-static const char usage[] = "usage: sim [--seeds N] [--first S] [--jobs J] [--stop-at-first]\n"
-                            "       sim --seed N [--trace] [--verbose]\n"
-                            "       sim --story NAME | --stories | --list\n";
+static const char usage[] =
+    "usage: sim [--seeds N] [--first S] [--jobs J] [--stop-at-first]\n"
+    "           [--stuck] names the seeds that ended without a copy that may take over\n"
+    "       sim --seed N [--trace] [--verbose]\n"
+    "       sim --story NAME | --stories | --list\n";
 
 struct options {
     uint64_t seeds, first, seed;
     unsigned int jobs;
-    bool has_seed, is_traced, is_verbose, stops_at_first, is_list, all_stories;
+    bool tells_stuck, has_seed, is_traced, is_verbose, stops_at_first, is_list, all_stories;
     const char *story;
 };
 
@@ -152,7 +154,7 @@ static void run_seed(struct sim *w, uint64_t seed, struct result *ret)
     ret->seed = seed;
     ret->is_violated = w->is_violated;
     memcpy(ret->violated, w->violated, sizeof ret->violated);
-    memcpy(ret->what, w->what, sizeof ret->what);
+    memcpy(ret->what, w->is_violated ? w->what : w->why, sizeof ret->what);
     ret->violated_us = w->violated_us;
     ret->stats = w->stats;
 }
@@ -230,8 +232,11 @@ static int collect(const struct options *o, int from)
             continue;
         have = 0;
         add(&r);
-        if (!r.is_violated)
+        if (!r.is_violated) {
+            if (o->tells_stuck && r.stats.stuck != 0)
+                printf("stuck: seed=%lu %s\n", (unsigned long)r.seed, r.what);
             continue;
+        }
         print_violation(&r);
         fflush(stdout);
         if (shown_n < SHOWN_MAX && (!o->stops_at_first || shown_n == 0))
@@ -301,6 +306,8 @@ static bool take_option(struct options *o, const char *name, const char *value, 
         return o->is_traced = o->is_verbose = true;
     if (strcmp(name, "--stop-at-first") == 0)
         return o->stops_at_first = true;
+    if (strcmp(name, "--stuck") == 0)
+        return o->tells_stuck = true;
     if (strcmp(name, "--list") == 0)
         return o->is_list = true;
     if (strcmp(name, "--stories") == 0)

@@ -60,10 +60,12 @@ static bool is_blank(const struct sim *w, unsigned int service, unsigned int hos
 {
     const struct sim_node *n = &w->node[service][host];
 
-    return sim_core_is_alive(w, host) && n->is_there && n->core.state == ST_BLANK;
+    return sim_core_is_alive(w, host) && n->is_there &&
+           (n->core.state == ST_BLANK || n->core.state == ST_STOPPED);
 }
 
-/* A member that lost its file comes back under a new incarnation, after it was removed. */
+/* A member that lost its file, or that a forced failover left behind, comes back under a new
+ * incarnation, after it was removed. */
 static void replace_state(struct sim *w, unsigned int host)
 {
     sim_daemon_kill(w, host);
@@ -103,7 +105,8 @@ static bool mend_member(struct sim *w, unsigned int service, unsigned int host,
     }
     if (named != HM_NOBODY || !h->is_on || !h->daemon.is_running)
         return false;
-    if (is_blank(w, service, host)) {
+    /* A member is its name and incarnation: nobody comes back as who he was. */
+    if (is_blank(w, service, host) || w->node[service][host].file.promised.counter != 0) {
         replace_state(w, host);
         return true;
     }

@@ -37,7 +37,7 @@ static void later_cut(struct sim *w, int64_t after_ms, unsigned int from, unsign
 
 void sim_script(struct sim *w, const struct sim_event *e)
 {
-    if (w->is_healing)
+    if (w->is_healing || w->force.is_on)
         return;
     w->cut_other = (uint8_t)e->c;
     (void)sim_fault(w, (enum sim_fault_kind)e->a, e->host, (int64_t)e->b);

@@ -116,6 +116,23 @@ void sim_defer(struct sim *w, const struct sim_event *e)
     w->deferred[e->host][h->deferred_n++] = *e;
 }
 
+/* The helper reads all that waits in its socket and obeys the newest of its kind. */
+static bool is_outdated(const struct sim *w, unsigned int host, uint32_t i)
+{
+    const struct sim_event *e = &w->deferred[host][i];
+
+    if (e->type != EV_HELPER || (e->a & 255) != VERB_FENCE)
+        return false;
+    for (uint32_t k = i + 1; k < w->host[host].deferred_n; k++) {
+        const struct sim_event *newer = &w->deferred[host][k];
+
+        if (newer->type == EV_HELPER && newer->service == e->service &&
+            (newer->a & 255) == VERB_FENCE)
+            return true;
+    }
+    return false;
+}
+
 void sim_undefer(struct sim *w, unsigned int host)
 {
     struct sim_host *h = &w->host[host];
@@ -123,6 +140,8 @@ void sim_undefer(struct sim *w, unsigned int host)
     for (uint32_t i = 0; i < h->deferred_n; i++) {
         struct sim_event *e = &w->deferred[host][i];
 
+        if (is_outdated(w, host, i))
+            continue;
         e->at_us = w->now_us;
         e->order = w->order++;
         heap_push(w, e);

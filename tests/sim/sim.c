@@ -215,6 +215,9 @@ static void dispatch(struct sim *w, const struct sim_event *e)
     case EV_PHASE:
         phase(w, e);
         break;
+    case EV_FORCE:
+        sim_force_step(w, e);
+        break;
     case EV_SCRIPT:
         sim_script(w, e);
         break;

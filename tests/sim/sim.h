@@ -21,6 +21,7 @@ enum {
     SIM_POSTS_MAX = 8192,   /* events on their way to a core */
     SIM_RECORDS_MAX = 1024, /* records that travel with them */
     SIM_TRACE_MAX = 1024,   /* a power of two */
+    SIM_FAULTS_MAX = 64,    /* kinds */
     SIM_NOWHERE = 255,      /* no host */
     SIM_NO_BRANCH = 0xffff,
 };
@@ -64,6 +65,7 @@ enum sim_event_type {
     EV_RESUME,   /* host `host` goes on */
     EV_FINAL,    /* a server has read all log on its disk */
     EV_ORPHANS,  /* the last orphan ends by itself */
+    EV_FORCE,    /* the next step of a forced failover */
     EV_SCRIPT,   /* fault `a` of a pattern begins: for `b`, between host and `c` */
     EV_GONE,     /* a walsender's standby is gone: `a`, its stream `b` */
 };
@@ -330,9 +332,9 @@ struct sim_plan {
     bool has_orphans;
     bool operator_mends; /* while faults go on, too */
     int64_t faults_end_us, converged_by_us, end_us;
-    int64_t fault_gap_us;    /* typical time between faults */
-    uint32_t weight[40];     /* of the kinds of fault */
-    int64_t checkpointer_us; /* typical delay of the flag */
+    int64_t fault_gap_us;            /* typical time between faults */
+    uint32_t weight[SIM_FAULTS_MAX]; /* of the kinds of fault */
+    int64_t checkpointer_us;         /* typical delay of the flag */
     uint32_t persist_fail_ppm;
     uint32_t op_fail_ppm;     /* an operation on a copy fails */
     uint32_t redis_saves_ppm; /* a restart finds a snapshot */
@@ -388,7 +390,7 @@ struct sim_stats {
         uint8_t kind, timing;
         uint32_t gap_ms;
     } gaps[64];
-    uint32_t fault_kinds[40];
+    uint32_t fault_kinds[SIM_FAULTS_MAX];
 };
 
 struct sim {
@@ -417,6 +419,11 @@ struct sim {
     uint32_t cluster_incarnation;
     uint64_t unique; /* ids of copies, servers, incarnations */
 
+    struct {
+        bool is_on, is_done; /* one in a run */
+        uint8_t survivor;
+        uint32_t looks;
+    } force;
     struct sim_fault fault[16];
     struct {
         uint8_t kind; /* 0: none; else armed: see faults.c */
