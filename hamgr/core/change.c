@@ -410,6 +410,16 @@ static const char *switchover_fault(struct core *c, struct order *o)
     return core_can_succeed(c, o->member) ? NULL : "the named member cannot take over now";
 }
 
+/* The voters that remain must be able to carry the change, or nothing could be chosen any more.
+ * One that voted lately is heard; one whose file is missing says nothing. */
+static bool would_stay_alive(const struct core *c, uint8_t leaving)
+{
+    struct record rest = { .voters = core_known(c)->voters & (uint16_t)~core_slot_bit(leaving) };
+
+    return record_is_majority(&rest, view_heard(&c->view, c->now_ms - 2 * core_heartbeat_ms(c)) |
+                                         core_slot_bit(c->self));
+}
+
 static const char *member_fault(const struct core *c, struct order *o)
 {
     const struct record *r = core_known(c);
@@ -426,7 +436,11 @@ static const char *member_fault(const struct core *c, struct order *o)
     }
     if (o->member >= HM_MEMBERS_MAX || (r->voters & core_slot_bit(o->member)) == 0)
         return "there is no such member";
-    return o->member == c->self ? "the holder cannot be removed: switch over first" : NULL;
+    if (o->member == c->self)
+        return "the holder cannot be removed: switch over first";
+    return would_stay_alive(c, o->member)
+               ? NULL
+               : "too few of the remaining voters are heard: repair or replace them first";
 }
 
 /* Why the order is refused; NULL: it is taken up. */
