@@ -60,6 +60,19 @@ uint8_t sim_primary(const struct sim *w, unsigned int service)
 /* ---- what must not happen: faults beyond the design --------------------------------------------
  */
 
+/* What it acknowledged alone is lost with it, and the record forbids everybody to take over. */
+static bool has_all_elsewhere(const struct sim *w, unsigned int service)
+{
+    uint8_t holder = sim_holder(w, service);
+    const struct record *r;
+
+    if (holder == SIM_NOWHERE)
+        return false;
+    r = core_record(&w->node[service][holder].core);
+    return r->durability == r->goal &&
+           (r->goal == DURABILITY_ASYNC || (r->pairs_n == 1 && !pair_is_alone(&r->pairs[0])));
+}
+
 /* A Redis server that ends loses its data: somebody else must have all of it then, and be able
  * to say so. */
 static bool may_lose_server(struct sim *w, unsigned int host)
@@ -70,8 +83,8 @@ static bool may_lose_server(struct sim *w, unsigned int host)
 
         if (w->plan.kind[s] != SERVICE_REDIS || !w->node[s][host].is_db)
             continue;
-        if (primary == SIM_NOWHERE ||
-            w->operator[s].wants_pause || !check_is_converged(&w->check[s], w->why))
+        if (primary == SIM_NOWHERE || w->operator[s].wants_pause || !has_all_elsewhere(w, s) ||
+            !check_is_converged(&w->check[s], w->why))
             return false; /* a paused cluster takes nothing over */
         for (unsigned int h = 0; h < w->hosts_n; h++) {
             const struct sim_db *db = SIM_DB(w, s, h);

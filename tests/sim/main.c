@@ -177,6 +177,8 @@ static int replay(const struct options *o)
     world->is_traced = o->is_traced;
     world->is_verbose = o->is_verbose;
     run_seed(world, o->seed, &r);
+    if (r.stats.stuck != 0 && !r.is_violated)
+        sim_print_state(world, stdout);
     if (r.is_violated) {
         if (!o->is_traced)
             sim_print_trace(world, stdout, SHOWN_LINES);
