@@ -147,6 +147,17 @@ static bool has_longest_log(struct core *c)
     return true;
 }
 
+/* What is missing from the data that a Redis came back with: nothing in the sync modes, within
+ * max_lag_bytes in async. With more it is not obeyed, whatever it says; the operator may force it.
+ */
+static bool loses_little(const struct core *c, const struct record *r)
+{
+    uint64_t was = core_primary_offset(c);
+    uint64_t limit = r->durability == DURABILITY_ASYNC ? r->max_lag_bytes : 0;
+
+    return was <= c->copy.at.offset || was - c->copy.at.offset <= limit;
+}
+
 /* The holder's data was made under it; or its Redis restarted as another copy and nobody has
  * more than what it came back with. */
 static bool is_copy_new(struct core *c, const struct record *r)
@@ -155,10 +166,7 @@ static bool is_copy_new(struct core *c, const struct record *r)
         return false;
     if (r->copy_id == 0)
         return c->copy.state == COPY_DOWN || c->copy.state == COPY_STANDBY;
-    /* Under a pair the standbys may have more than this copy ever will: it is not obeyed. */
-    if (r->durability != DURABILITY_ASYNC && !(r->pairs_n == 1 && pair_is_alone(&r->pairs[0])))
-        return false;
-    return is_redis_service(r) && has_longest_log(c) &&
+    return is_redis_service(r) && loses_little(c, r) && has_longest_log(c) &&
            (c->copy.state == COPY_PRIMARY || c->copy.state == COPY_STANDBY);
 }
 

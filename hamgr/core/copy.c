@@ -77,6 +77,7 @@ static void note_names(struct core *c, const struct copy *copy)
 
 static void store_copy(struct core *c, const struct copy *copy)
 {
+    bool is_own = false;
     if (copy->state == COPY_PRIMARY &&
         (c->copy.state != COPY_PRIMARY || copy->server_id != c->copy.server_id) &&
         copy->server_id != c->primary_server) {
@@ -86,6 +87,7 @@ static void store_copy(struct core *c, const struct copy *copy)
     if (copy->state == COPY_PRIMARY) {
         note_standbys(c, copy);
         c->must_raise = false;
+        is_own = copy->copy_id == core_known(c)->copy_id;
     }
     note_names(c, copy);
     if (copy->copy_id != c->copy.copy_id) {
@@ -99,6 +101,12 @@ static void store_copy(struct core *c, const struct copy *copy)
     if ((copy->state == COPY_DOWN || copy->state == COPY_STANDBY) && !is_diverged(c))
         c->wants_rebuild = false;
     view_note_copy(&c->view, copy, c->now_ms);
+    if (is_own) {
+        struct gossip own;
+
+        core_make_gossip(c, &own);
+        core_note_primary(c, c->self, &own);
+    }
 }
 
 /* A probe that began before the last operation ended tells of a world that is gone. */
@@ -252,7 +260,7 @@ static void follow(struct core *c, uint8_t holder)
 static bool may_rebuild(struct core *c)
 {
     c->wants_rebuild = true;
-    return c->copy.copy_id == 0 || !record_pairs_have(core_known(c), c->self, c->copy.copy_id);
+    return !record_pairs_name(core_known(c), c->self, c->copy.copy_id);
 }
 
 static void rebuild(struct core *c, uint8_t holder)

@@ -458,12 +458,11 @@ static void note_return(struct core *c, uint8_t slot)
 }
 
 /* How far the primary was, never less than it once said of its epoch. */
-static void note_primary(struct core *c, const struct msg *m)
+void core_note_primary(struct core *c, uint8_t from, const struct gossip *g)
 {
     const struct record *r = core_known(c);
-    const struct gossip *g = &m->gossip;
 
-    if (r->epoch == 0 || m->from != r->holder || g->epoch != r->epoch ||
+    if (r->epoch == 0 || from != r->holder || g->epoch != r->epoch ||
         !record_is_on_history(r, &g->at, g->began_epoch))
         return;
     if (c->seen_epoch != r->epoch || g->at.offset > c->seen_offset)
@@ -473,7 +472,7 @@ static void note_primary(struct core *c, const struct msg *m)
 
 static void note_sender(struct core *c, const struct msg *m)
 {
-    note_primary(c, m);
+    core_note_primary(c, m->from, &m->gossip);
     note_return(c, m->from);
     if (m->ballot.counter > c->top_counter)
         c->top_counter = m->ballot.counter;

@@ -280,6 +280,8 @@ bool guard_server_lost_data(struct core *c)
     bool is_there = c->copy.state == COPY_STANDBY || c->copy.state == COPY_PRIMARY ||
                     c->copy.state == COPY_ABSENT || c->copy.state == COPY_REBUILDING;
 
+    if (c->must_raise && !core_due(c, c->since_ms + 8 * core_ttl_ms(c)))
+        return false; /* nobody took over a moment ago */
     return may_act(c) && is_there && c->copy.copy_id != core_known(c)->copy_id &&
            core_successor(c) != HM_NOBODY;
 }

@@ -50,6 +50,7 @@ void core_take_persisted(struct core *c, bool is_ok);
 void core_ask_own_voter(struct core *c, struct msg *m);
 void core_notice_record(struct core *c); /* another record is accepted here */
 uint32_t core_next_seq(struct core *c, const struct ballot *ballot, hm_ms ttl);
+void core_note_primary(struct core *c, uint8_t from, const struct gossip *g);
 void core_make_gossip(struct core *c, struct gossip *g);
 hm_ms core_jitter(struct core *c, unsigned doublings);
 

@@ -267,6 +267,17 @@ bool record_pairs_have(const struct record *r, uint8_t member, uint64_t copy_id)
     return false;
 }
 
+bool record_pairs_name(const struct record *r, uint8_t member, uint64_t copy_id)
+{
+    if (copy_id != 0)
+        return record_pairs_have(r, member, copy_id);
+    for (unsigned i = 0; i < r->pairs_n; i++)
+        for (unsigned j = 0; j < r->pairs[i].n; j++)
+            if (r->pairs[i].copies[j].member == member)
+                return true;
+    return false;
+}
+
 const char *member_role_name(enum member_role role)
 {
     static const char *const names[] = { "none", "db", "witness", "observer" };

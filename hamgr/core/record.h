@@ -177,6 +177,9 @@ bool record_has_pair(const struct record *r, uint64_t digest);
 /* True if this very copy is in a pair of the record: then it may not be rebuilt. */
 bool record_pairs_have(const struct record *r, uint8_t member, uint64_t copy_id);
 
+/* The same; copy_id 0, a copy that is gone or half-made: any copy of that member. */
+bool record_pairs_name(const struct record *r, uint8_t member, uint64_t copy_id);
+
 const char *member_role_name(enum member_role role);
 const char *durability_name(enum durability d);
 
