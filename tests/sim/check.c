@@ -290,16 +290,5 @@ void check_excused(struct check *ck, int node, bool is_excused)
 
 void check_forced(struct check *ck, uint32_t survivors)
 {
-    ck->is_forcing = true;
-    for (int i = 0; i < ck->nodes; i++) {
-        if ((survivors >> i & 1u) != 0)
-            continue;
-        ck->node[i].is_outside = true;
-        ck->node[i].licence_us = 0;
-        for (int voter = 0; voter < ck->identities_n; voter++)
-            ck->grant[voter][i].until_us = 0;
-    }
-    /* He was told that what the lost members acknowledged may be lost. */
-    for (int i = 0; i < ck->branches_n; i++)
-        ck->branch[i].acked = 0;
+    ck->forced |= survivors;
 }

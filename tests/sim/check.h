@@ -179,7 +179,7 @@ struct check {
 
     int entries_n;
     int newest;      /* the chosen entry that is highest in order; -1: none yet */
-    bool is_forcing; /* a failover was forced, and no record of the new cluster is chosen yet */
+    uint32_t forced; /* nodes to which a failover was forced, and no record of it is chosen yet */
     struct check_attempt attempt[CHECK_NODES_MAX]; /* of each, the newest */
     struct check_attempt elsewhere;                /* what is said about any other ballot */
     int branches_n;
@@ -249,7 +249,9 @@ void check_clocks_stood(struct check *ck, int node);
  * time: it is dead or stopped, or the whole host stands still. Told with is_excused = false when
  * the helper has run again and has done what was overdue. */
 void check_excused(struct check *ck, int node, bool is_excused);
-/* The operator forces a failover: `survivors` are bits of nodes; he vouches for all others. */
+/* The operator orders a forced failover to `survivors` (bits of nodes): a record of a new cluster
+ * that names nobody else may be chosen from now on. Once it is, all other nodes are outside: he
+ * vouched that they are off. */
 void check_forced(struct check *ck, uint32_t survivors);
 
 /* --- P5, P4 and P6 -------------------------------------------------------------------------- */

@@ -151,7 +151,7 @@ static void a_prepare(struct check *ck, int node, const struct msg *m)
     const struct check_entry *e = check_accepted(ck, node);
 
     own_promise_first(ck, node, m);
-    if (e == NULL || holds(ck, node) || ck->is_forcing || n->is_outside)
+    if (e == NULL || holds(ck, node) || n->is_outside)
         return;
     if (!check_majority(ck, &e->record,
                         with_self(ck, node, check_attempt(ck, &m->ballot)->prevoted),
@@ -165,7 +165,7 @@ static void a_freeze(struct check *ck, int node, const struct core *c, const str
 {
     own_promise_first(ck, node, m);
     check_attempt(ck, &m->ballot)->is_freezing = true;
-    if (ck->is_forcing || ck->node[node].is_outside || c->adopted.epoch == 0)
+    if (ck->node[node].is_outside || c->adopted.epoch == 0)
         return;
     if (!check_majority(ck, &c->adopted,
                         with_self(ck, node, check_attempt(ck, &m->ballot)->promised), false))

@@ -288,6 +288,34 @@ static bool is_newer(const struct check_entry *a, const struct check_entry *b)
     return check_order(&a->ballot, a->version, &b->ballot, b->version) > 0;
 }
 
+/* After a forced failover nothing that the others did, or do, counts. */
+static void begin_new_cluster(struct check *ck, const struct record *r)
+{
+    uint32_t members = check_identities(ck, r, r->voters);
+
+    for (int i = 0; i < ck->nodes; i++) {
+        struct check_node *n = &ck->node[i];
+
+        n->is_outside = n->identity >= 0 && (members >> n->identity & 1u) == 0;
+        if (!n->is_outside && n->identity >= 0 && (ck->forced >> i & 1u) == 0)
+            check_break(ck, INV_REGISTER, "cluster incarnation %u is chosen; nobody forced it",
+                        r->cluster_incarnation);
+        if (!n->is_outside)
+            continue;
+        n->licence_us = 0;
+        for (int voter = 0; voter < ck->identities_n; voter++)
+            ck->grant[voter][i].until_us = 0;
+    }
+    for (int i = 0; i < ck->branches_n; i++)
+        ck->branch[i].acked = 0;
+    ck->forced = 0;
+    ck->promoted_epoch = 0;
+    ck->promoted_branch = 0;
+    ck->promoted_node = -1;
+    ck->acked_epoch = 0;
+    ck->acked_node = -1;
+}
+
 /* In async nothing is promised, and nothing that was promised before either. */
 static void note_durability(struct check *ck, struct check_node *holder, const struct record *r)
 {
@@ -316,7 +344,7 @@ static void become_chosen(struct check *ck, struct check_entry *e)
         return;
     if (ck->newest >= 0 &&
         e->record.cluster_incarnation != ck->entry[ck->newest].record.cluster_incarnation)
-        ck->is_forcing = false;
+        begin_new_cluster(ck, &e->record);
     ck->newest = index;
     check_calm_epoch(ck, e->record.epoch);
     if (h != NULL)

@@ -122,7 +122,7 @@ void check_first_accept(struct check *ck, int node, const struct msg *m)
 {
     const struct core *c = ck->eyes.core(ck->eyes.world, node);
 
-    if (ck->is_forcing || ck->node[node].is_outside)
+    if (ck->node[node].is_outside)
         return;
     if (check_slot(ck, m->record, m->record->holder) != node)
         check_break(ck, INV_REGISTER, "node %d: ACCEPT names slot %u as the holder", node,

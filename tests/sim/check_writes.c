@@ -71,6 +71,20 @@ static bool knows_nobody_with_more(const struct check *ck, int node, const struc
     return true;
 }
 
+/* ... while its record says that it was alone: in sync that is outside of P2, and said loudly. */
+static bool has_lost_all_alone(const struct check *ck, int node, const struct check_branch *b)
+{
+    const struct record *r = check_newest(ck);
+
+    return knows_nobody_with_more(ck, node, b) && check_has_pair(r, &(struct pair){ .n = 0 });
+}
+
+static void forget_acknowledged(struct check *ck)
+{
+    for (int i = 0; i < ck->branches_n; i++)
+        ck->branch[i].acked = 0;
+}
+
 /* A diverged copy never becomes primary; in async a copy that is too far behind neither. */
 static void is_on_history(struct check *ck, int node, const struct check_branch *b)
 {
@@ -105,6 +119,8 @@ void check_promoted(struct check *ck, int node, uint32_t branch, uint64_t epoch)
     if (epoch < ck->promoted_epoch)
         return; /* late, and fenced: its acknowledgements would be seen */
     is_on_history(ck, node, b);
+    if (has_lost_all_alone(ck, node, b))
+        forget_acknowledged(ck);
     has_all_writes(ck, node, branch, epoch);
     if (ck->promoted_node >= 0 && ck->promoted_node != node)
         ck->failovers++;

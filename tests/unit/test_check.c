@@ -1301,17 +1301,34 @@ static void the_first_violation_is_the_one_that_is_told(void **state)
 
 /* --- force ---------------------------------------------------------------------------------- */
 
+static void b_begins_a_new_cluster(void)
+{
+    struct record r = a_record(B, 3, 2);
+
+    a_holds_in_sync(&pair_of_b);
+    acknowledges(A, 1, 1, 1000);
+    r.cluster_incarnation = 1;
+    r.voters = 1u << B;
+    accepts(B, ballot(B, 2), &r);
+}
+
 static void what_a_forced_failover_loses_was_agreed(void **state)
 {
     (void)state;
-    a_holds_in_sync(&pair_of_b);
-    acknowledges(A, 1, 1, 1000);
     check_forced(&world.check, 1u << B);
+    b_begins_a_new_cluster();
     check_branched(&world.check, 2, 1, 900);
     world.check.node[B].told = FENCE_LEASE;
     check_promoted(&world.check, B, 2, 2);
     acknowledges(A, 1, 1, 1010); /* he vouched for it: it is off, as far as he knows */
     is_kept();
+}
+
+static void a_new_cluster_that_nobody_ordered_is_found(void **state)
+{
+    (void)state;
+    b_begins_a_new_cluster();
+    is_broken(INV_REGISTER);
 }
 
 #define T(f) cmocka_unit_test_setup(f, a_world)
@@ -1399,6 +1416,7 @@ int main(void)
         T(steps_without_end_are_found),
         T(the_first_violation_is_the_one_that_is_told),
         T(what_a_forced_failover_loses_was_agreed),
+        T(a_new_cluster_that_nobody_ordered_is_found),
     };
 
     return cmocka_run_group_tests_name("check", tests, NULL, NULL);
