@@ -64,7 +64,7 @@ static void harmless(struct sim *w)
         return;
     if (w->host[h].role == ROLE_WITNESS && voters > 2 && sim_chance(w, 700000)) {
         (void)sim_fault(w, sim_chance(w, 500000) ? FAULT_WITNESS_LOST : FAULT_ISOLATED, h,
-                        sim_draw(w, 100 * SIM_MS, 4 * SIM_S));
+                        sim_draw(w, 100 * SIM_MS, 1500 * SIM_MS));
         return;
     }
     (void)sim_fault(w, FAULT_DAEMON_KILLED, h, sim_draw(w, 1 * SIM_MS, w->plan.ttl_ms * 1000 / 8));

@@ -494,12 +494,17 @@ void sim_fault_heal(struct sim *w, const struct sim_event *e)
     heal(w, f);
 }
 
+void sim_faults_end(struct sim *w)
+{
+    for (unsigned int i = 0; i < HM_ARRAY_LEN(w->fault); i++)
+        if (w->fault[i].kind != FAULT_NONE && w->fault[i].kind != FAULT_FORCE)
+            heal(w, &w->fault[i]);
+}
+
 void sim_heal_all(struct sim *w)
 {
     sim_calm_end(w);
-    for (unsigned int i = 0; i < HM_ARRAY_LEN(w->fault); i++)
-        if (w->fault[i].kind != FAULT_NONE)
-            heal(w, &w->fault[i]);
+    sim_faults_end(w);
     w->trap.kind = TRAP_NONE;
     w->plan.persist_fail_ppm = w->plan.op_fail_ppm = 0;
     for (unsigned int h = 0; h < w->hosts_n; h++) {

@@ -65,6 +65,8 @@ uint8_t sim_primary(const struct sim *w, unsigned int service);
 bool sim_fault_pattern(struct sim *w);
 /* force.c */
 bool sim_force_begin(struct sim *w);
+/* Ends all faults that are under way. */
+void sim_faults_end(struct sim *w);
 /* aimed.c */
 void sim_trap_arm(struct sim *w);
 /* orders.c: the faults that operators are. False: not possible now. */

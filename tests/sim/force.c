@@ -6,7 +6,7 @@
  * the whole cluster, in a new incarnation. The others come back later as they were and must stop
  * by themselves; then they are wiped and added. */
 
-enum { FORCE_ORDER, FORCE_LOOK };
+enum { FORCE_ORDER, FORCE_LOOK, FORCE_WAIT };
 
 static void next(struct sim *w, int64_t after_us, uint32_t step)
 {
@@ -30,6 +30,7 @@ bool sim_force_begin(struct sim *w)
     w->force.is_on = w->force.is_done = true;
     w->force.survivor = survivor;
     w->trap.kind = TRAP_NONE;
+    sim_faults_end(w);
     for (unsigned int h = 0; h < w->hosts_n; h++)
         if (h != survivor)
             sim_host_lost(w, h);
@@ -62,12 +63,37 @@ static bool is_forced(const struct sim *w)
     return true;
 }
 
+/* Until everybody has heard that the old cluster is over, nothing else may happen: cut off from
+ * the survivor, the others would be the majority that the operator said was lost. */
+static bool is_known_to_all(const struct sim *w)
+{
+    for (unsigned int h = 0; h < w->hosts_n; h++)
+        for (unsigned int s = 0; s < w->plan.services_n; s++) {
+            const struct sim_node *n = &w->node[s][h];
+
+            if (!n->is_there || !w->host[h].is_member || h == w->force.survivor)
+                continue;
+            if (!sim_core_is_alive(w, h) ||
+                (n->core.state != ST_STOPPED && n->file.accepted.counter != 0 &&
+                 n->file.record.cluster_incarnation < 2))
+                return false;
+        }
+    return true;
+}
+
 void sim_force_step(struct sim *w, const struct sim_event *e)
 {
     if (!w->force.is_on)
         return;
     if (!w->host[w->force.survivor].is_on || !sim_core_is_alive(w, w->force.survivor)) {
         next(w, 500 * SIM_MS, e->a);
+        return;
+    }
+    if (e->a == FORCE_WAIT) {
+        if (is_known_to_all(w) || ++w->force.looks > 40)
+            w->force.is_on = false;
+        else
+            next(w, 500 * SIM_MS, FORCE_WAIT);
         return;
     }
     if (e->a == FORCE_ORDER) {
@@ -79,8 +105,9 @@ void sim_force_step(struct sim *w, const struct sim_event *e)
         next(w, 500 * SIM_MS, ++w->force.looks % 16 == 0 ? FORCE_ORDER : FORCE_LOOK);
         return;
     }
-    w->force.is_on = false;
     w->plan.operator_mends = true;
+    w->force.looks = 0;
+    next(w, 1 * SIM_S, FORCE_WAIT);
     for (unsigned int h = 0; h < w->hosts_n; h++)
         if (!w->host[h].is_on)
             sim_at(w, w->now_us + sim_draw(w, 10 * SIM_MS, 4 * SIM_S), EV_BOOT, 0, h, 0, 0,

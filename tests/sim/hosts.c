@@ -184,7 +184,7 @@ void sim_helper_start(struct sim *w, unsigned int host)
     for (unsigned int s = 0; s < w->plan.services_n; s++)
         if (w->node[s][host].is_db)
             sim_fence_back(w, s, host);
-    sim_at(w, w->now_us + 8 * SIM_MS, EV_EXCUSED, 0, host, 0, 0, p->life);
+    sim_at(w, w->now_us + 20 * SIM_MS, EV_EXCUSED, 0, host, 0, 0, p->life);
 }
 
 void sim_helper_pause(struct sim *w, unsigned int host)
@@ -206,7 +206,7 @@ void sim_helper_resume(struct sim *w, unsigned int host)
         return;
     p->is_paused = false;
     sim_undefer(w, host);
-    sim_at(w, w->now_us + 8 * SIM_MS, EV_EXCUSED, 0, host, 0, 0, p->life);
+    sim_at(w, w->now_us + 20 * SIM_MS, EV_EXCUSED, 0, host, 0, 0, p->life);
 }
 
 /* ---- whole machines ------------------------------------------------------------------------- */
@@ -325,7 +325,7 @@ void sim_host_resume(struct sim *w, unsigned int host, bool is_noticed)
         if (w->node[s][host].is_db)
             sim_server_goes_on(w, s, host);
     }
-    sim_at(w, w->now_us + 8 * SIM_MS, EV_EXCUSED, 0, host, 0, 0, h->helper.life);
+    sim_at(w, w->now_us + 20 * SIM_MS, EV_EXCUSED, 0, host, 0, 0, h->helper.life);
 }
 
 void sim_host_wipe(struct sim *w, unsigned int host, bool is_all)

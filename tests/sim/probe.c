@@ -33,6 +33,7 @@ static void see_position(const struct sim *w, unsigned int service, const struct
                          struct copy *ret)
 {
     uint64_t at = db->end;
+    uint16_t branch;
 
     if (db->branch == SIM_NO_BRANCH || ret->state == COPY_REBUILDING || ret->state == COPY_ABSENT ||
         ret->state == COPY_STARTING || ret->state == COPY_UNKNOWN)
@@ -42,7 +43,10 @@ static void see_position(const struct sim *w, unsigned int service, const struct
     ret->is_final = db->is_final || ret->state == COPY_DOWN;
     if (!ret->is_final)
         at = db->visible;
-    ret->at.timeline = w->branch[service][sim_branch_at(w, service, db->branch, at)].timeline;
+    branch = sim_branch_at(w, service, db->branch, at);
+    ret->at.timeline = w->branch[service][branch].timeline;
+    if (branch != db->branch) /* the note that belongs to what it has read so far */
+        ret->began_epoch = w->branch[service][branch].epoch;
     ret->at.offset = at;
 }
 

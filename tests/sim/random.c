@@ -128,7 +128,8 @@ void sim_draw_plan(struct sim *w)
     p->probe_late_us = sim_chance(w, 300000) ? 300 * SIM_MS : 10 * SIM_MS;
     p->stream_timeout_us = sim_draw(w, 600, 4000) * SIM_MS;
     p->persist_fail_ppm = p->profile >= PROFILE_HARSH && sim_chance(w, 150000) ? 10000 : 0;
-    if (p->profile == PROFILE_CALM && p->durability == DURABILITY_STRICT && p->db_n < 3)
+    if (p->profile == PROFILE_CALM && p->durability == DURABILITY_STRICT &&
+        p->sync_standbys + 1 >= p->db_n)
         p->durability = DURABILITY_SYNC; /* else there is nothing to measure */
     p->op_fail_ppm = p->profile >= PROFILE_MIXED && sim_chance(w, 250000) ? 150000 : 0;
     p->faults_end_us = sim_draw(w, 40, 48) * SIM_S;

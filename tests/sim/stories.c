@@ -66,7 +66,7 @@ static const struct story stories[] = {
       { { 100, FAULT_WITNESS_LOST, 2, 6000, ORDER_NONE } }, 0, 0, 0, 300 },
     { "standby-lost", "a standby is lost: commits stall for no longer than the lease",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_HOST_LOST, 1, 6000, ORDER_NONE } }, 0, 0, 0, 2500 },
+      { { 100, FAULT_HOST_LOST, 1, 6000, ORDER_NONE } }, 0, 0, 0, 2800 },
     { "daemon-restarted", "hamgrd of the primary is upgraded: nobody notices",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
       { { 100, FAULT_DAEMON_KILLED, 0, 100, ORDER_NONE } }, 0, 0, 0, 300 },
