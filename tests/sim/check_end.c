@@ -174,6 +174,29 @@ static bool is_of_the_line(const struct check *ck, const struct check_copy *copy
            check_contains(ck, ck->promoted_branch, UINT64_MAX, copy->branch, copy->end);
 }
 
+/* The node of a slot if it lives under the very incarnation that the record names, else -1. */
+static int member_that_lives(const struct check *ck, const struct record *r, uint8_t slot)
+{
+    int node = check_slot(ck, r, slot);
+    const struct check_node *n = node < 0 ? NULL : &ck->node[node];
+
+    if (n == NULL || !n->is_live || n->is_blank ||
+        ck->identity[n->identity].incarnation != r->member[slot].incarnation)
+        return -1;
+    return node;
+}
+
+/* The farthest that anybody heard of the last primary. */
+static uint64_t known_end(const struct check *ck, const struct record *r)
+{
+    uint64_t end = r->last_known.offset;
+
+    for (int i = 0; i < ck->nodes; i++)
+        if (ck->node[i].heard_epoch == r->epoch && ck->node[i].heard_end > end)
+            end = ck->node[i].heard_end;
+    return end;
+}
+
 /* 6.1, counted over the copies that exist: could their answers be enough for this one? */
 static bool pairs_allow(struct check *ck, const struct record *r, const struct check_copy *own)
 {
@@ -182,7 +205,7 @@ static bool pairs_allow(struct check *ck, const struct record *r, const struct c
         unsigned met = 0;
 
         for (unsigned j = 0; j < p->n; j++) {
-            int node = check_slot(ck, r, p->copies[j].member);
+            int node = member_that_lives(ck, r, p->copies[j].member);
             struct check_copy copy;
 
             if (node < 0)
@@ -199,7 +222,7 @@ static bool pairs_allow(struct check *ck, const struct record *r, const struct c
 
 static bool is_eligible(struct check *ck, const struct record *r, uint8_t slot)
 {
-    int node = check_slot(ck, r, slot);
+    int node = member_that_lives(ck, r, slot);
     const struct core *c = node < 0 ? NULL : ck->eyes.core(ck->eyes.world, node);
     struct check_copy copy;
 
@@ -213,7 +236,7 @@ static bool is_eligible(struct check *ck, const struct record *r, uint8_t slot)
     if (!is_of_the_line(ck, &copy) || c->config.is_nofailover)
         return false;
     if (r->durability == DURABILITY_ASYNC)
-        return copy.end + r->max_lag_bytes >= r->last_known.offset;
+        return copy.end + r->max_lag_bytes >= known_end(ck, r);
     return pairs_allow(ck, r, &copy);
 }
 
