@@ -205,7 +205,7 @@ bool core_can_succeed(struct core *c, uint8_t slot)
     if (g == NULL || r->member[slot].role != ROLE_DB || !gossip_is_fit(r, g))
         return false;
     if (r->durability == DURABILITY_ASYNC)
-        return is_within(c->copy.at.offset, g->at.offset, r->max_lag_bytes);
+        return is_within(core_primary_offset(c), g->at.offset, r->max_lag_bytes);
     return !core_pairs_forbid_others(r) && record_pairs_have(r, slot, g->copy_id);
 }
 

@@ -496,6 +496,10 @@ void core_take_message(struct core *c, const struct msg *m)
         return;
     if (m->from_incarnation == c->config.incarnation)
         return; /* an echo */
+    if (m->type == MSG_QUERY) {
+        tell_record(c, m); /* whatever incarnation of the cluster the asker heard of last */
+        return;
+    }
     if (m->cluster_incarnation > c->cluster_incarnation) {
         /* A member that never accepted anything is not part of the old incarnation. */
         c->is_outdated = c->is_outdated || core_has_record(c);
@@ -505,9 +509,7 @@ void core_take_message(struct core *c, const struct msg *m)
         tell_incarnation(c, m);
         return;
     }
-    if (m->type == MSG_QUERY) {
-        tell_record(c, m);
-    } else if (m->type == MSG_RECORD) {
+    if (m->type == MSG_RECORD) {
         take_record(c, m);
     } else if (is_impostor(c, m)) {
         refuse_stranger(c, m);

@@ -125,7 +125,8 @@ static void grant_lease(struct voter *v, const struct msg *m, hm_ms now_ms)
 {
     hm_ms until_ms = now_ms + m->ttl_ms;
 
-    /* A shorter ttl than the last one granted must not shorten what was promised before. */
+    /* Neither a shorter ttl, nor an ACCEPT that was being written while its holder's RENEWs were
+     * answered, may shorten what was promised before. */
     if (v->lease.member == m->from)
         until_ms = hm_max_ms(until_ms, v->lease.until_ms);
     v->lease.member = m->from;

@@ -36,6 +36,14 @@ static void new_ballot(struct core *c)
     c->is_beaten = false;
 }
 
+/* Every phase has time for a few rounds; more after it was too little. */
+static void begin_phase(struct core *c)
+{
+    hm_ms heartbeats = ATTEMPT_HEARTBEATS << hm_min_ms(c->failures / 2, 2);
+
+    c->attempt_until_ms = c->now_ms + heartbeats * core_heartbeat_ms(c);
+}
+
 static void begin_attempt(struct core *c)
 {
     new_ballot(c);
@@ -43,7 +51,7 @@ static void begin_attempt(struct core *c)
     c->not_empty = 0;
     c->adopted.epoch = 0;
     c->heard_offset = 0;
-    c->attempt_until_ms = c->now_ms + ATTEMPT_HEARTBEATS * core_heartbeat_ms(c);
+    begin_phase(c);
 }
 
 /* Back from an attempt, or from a lease: wait a little longer every time. */
@@ -67,6 +75,8 @@ static void enter_standing(struct core *c, enum core_state before)
         return;
     }
     c->stand_at_ms += core_jitter(c, c->failures);
+    if (before == ST_PREPARE && c->moves[c->moves_n - 1].rule == RULE_FORBIDDEN)
+        c->stand_at_ms += 2 * core_ttl_ms(c); /* whoever may go on is not to be disturbed */
     if (c->failures < 8)
         c->failures++;
     c->is_yielded_to = false;
@@ -76,21 +86,20 @@ static void enter_freeze(struct core *c)
 {
     clear_votes(c);
     memset(c->answers, 0, sizeof c->answers);
-    c->attempt_until_ms =
-        c->now_ms + ATTEMPT_HEARTBEATS * core_heartbeat_ms(c) + c->config.freeze_timeout_ms;
+    begin_phase(c);
+    c->attempt_until_ms += c->config.freeze_timeout_ms;
 }
 
 static void enter_accept(struct core *c)
 {
     if (c->order.kind == ORDER_FORCE) {
         new_ballot(c); /* the draft is made: core_force_build() */
-        c->attempt_until_ms = c->now_ms + ATTEMPT_HEARTBEATS * core_heartbeat_ms(c);
     } else {
         core_takeover_build(c);
     }
     clear_votes(c);
     forget_lease(c);
-    c->attempt_until_ms = hm_max_ms(c->attempt_until_ms, c->now_ms + 2 * core_heartbeat_ms(c));
+    begin_phase(c);
 }
 
 static void enter_holder(struct core *c, enum core_state before)
@@ -148,9 +157,10 @@ void core_enter(struct core *c, enum core_state s)
         enter_standing(c, before);
     else if (s == ST_PREVOTE || s == ST_HOLDER_PREPARE)
         begin_attempt(c);
-    else if (s == ST_PREPARE)
+    else if (s == ST_PREPARE) {
         clear_votes(c);
-    else if (s == ST_FREEZE)
+        begin_phase(c);
+    } else if (s == ST_FREEZE)
         enter_freeze(c);
     else if (s == ST_YIELD) {
         c->yield_to = core_longer_log(c);
