@@ -241,14 +241,25 @@ static bool is_eligible(struct check *ck, const struct record *r, uint8_t slot)
 }
 
 /* Voters that are still there under the incarnation that the record names. */
-static bool has_majority(const struct check *ck, const struct record *r)
+static bool has_majority(struct check *ck, const struct record *r)
 {
     uint32_t there = 0;
 
     for (int i = 0; i < ck->nodes; i++)
         if (ck->node[i].identity >= 0 && ck->node[i].is_live && !ck->node[i].is_blank)
             there |= 1u << ck->node[i].identity;
-    return check_majority(ck, r, there, true);
+    if (!check_majority(ck, r, there, true))
+        return false;
+    /* A record that is accepted but not chosen yet may have to be adopted: its voters count, too.
+     */
+    for (int i = 0; i < ck->nodes; i++) {
+        const struct check_entry *e = check_accepted(ck, i);
+
+        if (e != NULL && ck->node[i].is_live && !ck->node[i].is_outside &&
+            e->record.version > r->version && !check_majority(ck, &e->record, there, true))
+            return false;
+    }
+    return true;
 }
 
 bool check_has_eligible(struct check *ck)
