@@ -113,6 +113,7 @@ struct core {
     struct ballot
         standing_ballot;  /* ballot of the record that runs: differs while preparing again */
     uint64_t top_counter; /* highest ballot counter seen anywhere */
+    uint32_t attempt_seq; /* of its PREVOTE and PREPARE: an answer to a former life has another */
     hm_ms attempt_until_ms;
     hm_ms stand_at_ms;  /* not before: back-off */
     hm_ms lease_end_ms; /* when the lease was seen to have ended: objections bind from then on */

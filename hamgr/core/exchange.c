@@ -305,7 +305,8 @@ static void note_renew_answer(struct core *c, uint8_t from, const struct msg *m)
 
 static void note_answer(struct core *c, uint8_t from, const struct msg *m)
 {
-    bool is_mine = ballot_compare(&m->ballot, &c->mine) == 0;
+    bool is_mine = ballot_compare(&m->ballot, &c->mine) == 0 &&
+                   (m->seq == c->attempt_seq || m->type == MSG_FREEZE_ANSWER);
 
     if (from == HM_NOBODY)
         return;
@@ -321,8 +322,7 @@ static void note_answer(struct core *c, uint8_t from, const struct msg *m)
         return;
     } else if (m->type == MSG_PREVOTE_ANSWER && c->state == ST_PREVOTE) {
         count_vote(c, from, m);
-        if (m->promised.counter > c->top_counter)
-            c->top_counter = m->promised.counter;
+        note_higher(c, m);
     } else if (m->type == MSG_PREPARE_ANSWER &&
                (c->state == ST_PREPARE || c->state == ST_HOLDER_PREPARE)) {
         if (m->refusal == REFUSE_NOTHING) {
@@ -451,7 +451,7 @@ static bool is_request(enum msg_type type)
 /* A member that was silent is heard again: what waits for it need not wait longer. */
 static void note_return(struct core *c, uint8_t slot)
 {
-    if (view_recent(&c->view, slot, c->now_ms - 2 * core_heartbeat_ms(c)) != NULL)
+    if (view_recent(&c->view, slot, c->now_ms - core_ttl_ms(c)) != NULL)
         return;
     c->ask_at_ms[slot] = hm_min_ms(c->ask_at_ms[slot], c->now_ms);
     c->stand_at_ms = hm_min_ms(c->stand_at_ms, c->now_ms);

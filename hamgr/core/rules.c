@@ -47,6 +47,7 @@ const struct rule rules[] = {
     ROW( 51, ST_PREVOTE,        may_not_stand,           ST_STANDING,       "it may not take over any more"),
     ROW( 52, ST_PREVOTE,        another_goes_first,      ST_STANDING,       "a member heard again goes first"),
     ROW( 53, ST_PREVOTE,        majority_prevoted,       ST_PREPARE,        "a majority would promise"),
+    ROW( 57, ST_PREVOTE,        is_beaten,               ST_PREVOTE,        "a higher ballot is promised: it asks with a higher one"),
     ROW( 58, ST_PREVOTE,        attempt_is_old,          ST_STANDING,       "no majority would promise in time"),
     ROW( 59, ST_PREVOTE,        always,                  ST_PREVOTE,        "it waits for prevotes"),
 
@@ -120,9 +121,9 @@ static const struct rule *first_row(unsigned state)
     static const uint8_t first[CORE_STATES_N] = {
         [ST_START] = 3,          [ST_BLANK] = 6,     [ST_STOPPED] = 7,    [ST_VOTING] = 8,
         [ST_OBSERVING] = 9,      [ST_OUTSIDE] = 10,  [ST_FOLLOWING] = 12, [ST_STANDING] = 14,
-        [ST_PREVOTE] = 26,       [ST_PREPARE] = 32,  [ST_FREEZE] = 39,    [ST_YIELD] = 45,
-        [ST_FETCH] = 48,         [ST_ACCEPT] = 52,   [ST_HOLDER] = 57,    [ST_HOLDER_PREPARE] = 66,
-        [ST_HOLDER_CHANGE] = 72, [ST_HANDOVER] = 76, [ST_RELEASED] = 79,
+        [ST_PREVOTE] = 26,       [ST_PREPARE] = 33,  [ST_FREEZE] = 40,    [ST_YIELD] = 46,
+        [ST_FETCH] = 49,         [ST_ACCEPT] = 53,   [ST_HOLDER] = 58,    [ST_HOLDER_PREPARE] = 67,
+        [ST_HOLDER_CHANGE] = 73, [ST_HANDOVER] = 77, [ST_RELEASED] = 80,
     };
 
     return &rules[first[state]];
@@ -149,11 +150,11 @@ static const struct rule *fitting_row(struct core *c)
     hm_bug(__FILE__, __LINE__, "every state ends in a row that always fits");
 }
 
-/* A row that leads to its own state is a reason to stay; only the rows of a holder that prepares
- * again begin the state anew. */
+/* A row that leads to its own state is a reason to stay; only an attempt that was beaten, or that
+ * a holder must make, begins the state anew. */
 static bool begins_anew(const struct rule *row)
 {
-    return row->to == ST_HOLDER_PREPARE && row->when != guard_always;
+    return (row->to == ST_HOLDER_PREPARE || row->to == ST_PREVOTE) && row->when != guard_always;
 }
 
 static void note_move(struct core *c, const struct rule *row)

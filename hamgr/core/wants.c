@@ -51,6 +51,7 @@ static void begin_attempt(struct core *c)
     c->not_empty = 0;
     c->adopted.epoch = 0;
     c->heard_offset = 0;
+    c->attempt_seq = (uint32_t)prng_next(&c->prng);
     begin_phase(c);
 }
 
@@ -197,7 +198,7 @@ static bool is_time_to_ask(struct core *c, uint8_t slot)
 /* Every transmission of ACCEPT has a seq of its own (R2). */
 static struct msg make_request(struct core *c, enum msg_type type)
 {
-    struct msg m = { .type = type, .ballot = c->mine };
+    struct msg m = { .type = type, .seq = c->attempt_seq, .ballot = c->mine };
 
     if (type == MSG_ACCEPT) {
         m.version = c->draft.version;
