@@ -150,6 +150,7 @@ void check_started(struct check *ck, int node, const struct voter_state *state)
     memset(n->peer, 0, sizeof n->peer);
     n->heard_epoch = 0;
     n->heard_end = 0;
+    n->heard_most = 0;
     n->has_resumed = false;
     memset(n->last_seq, 0, sizeof n->last_seq);
     n->step_ms = HM_PAST;
@@ -231,6 +232,8 @@ void check_received(struct check *ck, int node, const struct msg *m)
     n->peer[from].end = m->gossip.copy == COPY_STANDBY ? m->gossip.at.offset : 0;
     if (m->gossip.copy == COPY_PRIMARY && m->gossip.is_holder &&
         m->gossip.epoch >= n->heard_epoch) {
+        if (m->gossip.epoch > n->heard_epoch || m->gossip.at.offset > n->heard_most)
+            n->heard_most = m->gossip.at.offset;
         n->heard_epoch = m->gossip.epoch;
         n->heard_end = m->gossip.at.offset;
     }

@@ -192,8 +192,8 @@ static uint64_t known_end(const struct check *ck, const struct record *r)
     uint64_t end = r->last_known.offset;
 
     for (int i = 0; i < ck->nodes; i++)
-        if (ck->node[i].heard_epoch == r->epoch && ck->node[i].heard_end > end)
-            end = ck->node[i].heard_end;
+        if (ck->node[i].heard_epoch == r->epoch && ck->node[i].heard_most > end)
+            end = ck->node[i].heard_most;
     return end;
 }
 
