@@ -114,7 +114,7 @@ static bool may_wipe(struct sim *w, unsigned int host)
         if (holder == SIM_NOWHERE || holder == host)
             return false;
         r = core_record(&w->node[s][holder].core);
-        if (r->old_voters != 0)
+        if (r->old_voters != 0 || __builtin_popcount(r->voters) < 3)
             return false;
         for (unsigned int h = 0; h < w->hosts_n; h++) {
             if (!w->node[s][h].is_there || !w->host[h].is_member)
