@@ -5,6 +5,8 @@
 
 /* How long an order may take before it is answered with what stands in its way. */
 #define ORDER_HEARTBEATS 80
+/* How often, at most, the record is written only to tell how far the primary is. */
+#define LAST_KNOWN_TTLS 8
 
 /* --- taking over ---------------------------------------------------------------------------- */
 
@@ -176,7 +178,7 @@ static bool is_last_known_old(const struct core *c, const struct record *r)
            c->copy.at.timeline == record_timeline(r)->timeline &&
            c->copy.at.offset > r->last_known.offset &&
            c->copy.at.offset - r->last_known.offset > r->max_lag_bytes / 2 &&
-           c->now_ms > c->changed_ms + core_ttl_ms(c);
+           c->now_ms > c->changed_ms + LAST_KNOWN_TTLS * core_ttl_ms(c);
 }
 
 /* Which pairs the record should have, as far as one step goes (6.1). */
