@@ -56,7 +56,16 @@ static void the_type_and_the_time_are_checked(void **state)
     is_fine(&ev);
     ev.at_ms = -1;
     assert_string_equal(fault(&ev), "time of the event");
+    ev.at_ms = INT64_MAX / 4;
+    is_fine(&ev);
+    ev.at_ms++; /* a sum of times could overflow */
+    assert_string_equal(fault(&ev), "time of the event");
+    ev.at_ms = -1;
+    ev.type = ON_MESSAGE;
+    ev.message = told_message(&t, DB1, MSG_GOSSIP);
+    assert_string_equal(fault(&ev), "time of the event");
     ev.at_ms = 0;
+    is_fine(&ev);
     ev.type = CORE_EVENTS_N;
     assert_string_equal(fault(&ev), "type of the event");
     ev.type = (enum core_event_type) - 1;
@@ -77,6 +86,8 @@ static void a_saved_state_is_checked(void **state)
     is_fine(&ev);
     saved.record.pairs_n = 0;
     assert_string_equal(fault(&ev), "number of sync pairs");
+    saved.promised = told_ballot(HM_COUNTER_MAX + 1, 0);
+    assert_string_equal(fault(&ev), "promised ballot");
     saved.max_ttl_ms = HM_TTL_MAX_MS + 1;
     assert_string_equal(fault(&ev), "longest ttl");
     saved.max_ttl_ms = -1;
@@ -172,6 +183,8 @@ static void ordered_times_have_limits(void **state)
     assert_string_equal(order_fault(o), "ttl or heartbeat of the order");
     o.ttl_ms = 200;
     o.heartbeat_ms = 0;
+    assert_string_equal(order_fault(o), "ttl or heartbeat of the order");
+    o.heartbeat_ms = INT64_MAX;
     assert_string_equal(order_fault(o), "ttl or heartbeat of the order");
 }
 

@@ -82,6 +82,10 @@ static void requests_name_a_ballot(void **state)
     assert_string_equal(fault(), "ballot of the message");
     m.ballot = told_ballot(1, HM_MEMBERS_MAX);
     assert_string_equal(fault(), "ballot of the message");
+    m.ballot = told_ballot(HM_COUNTER_MAX, 0);
+    is_fine();
+    m.ballot.counter++;
+    assert_string_equal(fault(), "ballot of the message");
     m.ballot.counter = 0;
     m.type = MSG_GOSSIP;
     m.record = NULL;
@@ -109,6 +113,20 @@ static void refusal_gossip_and_remaining_time_are_in_range(void **state)
     is_fine();
     m.remaining_ms++;
     assert_string_equal(fault(), "remaining time of the message");
+}
+
+/* A counter at its end would shut out everybody for ever. */
+static void no_promise_is_above_all_others(void **state)
+{
+    (void)state;
+    m.promised.counter = HM_COUNTER_MAX;
+    m.accepted.counter = HM_COUNTER_MAX;
+    is_fine();
+    m.promised.counter++;
+    assert_string_equal(fault(), "promised or accepted ballot of the message");
+    m.promised.counter--;
+    m.accepted.counter++;
+    assert_string_equal(fault(), "promised or accepted ballot of the message");
 }
 
 static void accept_carries_its_record(void **state)
@@ -175,6 +193,7 @@ int main(void)
         TEST(slots_exist),
         TEST(requests_name_a_ballot),
         TEST(refusal_gossip_and_remaining_time_are_in_range),
+        TEST(no_promise_is_above_all_others),
         TEST(accept_carries_its_record),
         TEST(renew_has_a_possible_ttl_and_a_seq),
         TEST(an_accepted_record_comes_with_its_ballot),

@@ -315,6 +315,20 @@ static void a_pair_names_members_but_never_the_holder(void **state)
     is_fine();
 }
 
+/* Two copies of each of many members would not fit when pairs are joined. */
+static void a_pair_names_one_copy_of_a_member(void **state)
+{
+    struct pair *p = &r.pairs[0];
+
+    (void)state;
+    pair_add(p, 1, 5);
+    pair_add(p, 2, 5);
+    p->need = 1;
+    is_fine();
+    pair_add(p, 1, 6);
+    assert_string_equal(fault(), "member of a sync pair");
+}
+
 static void lists_end_at_their_limits(void **state)
 {
     (void)state;
@@ -349,7 +363,14 @@ static void ttl_and_heartbeat_have_limits(void **state)
     assert_string_equal(fault(), "ttl or heartbeat");
 }
 
-static void numbers_begin_with_one(void **state)
+static void a_huge_heartbeat_is_refused_without_overflow(void **state)
+{
+    (void)state;
+    r.heartbeat_ms = INT64_MAX;
+    assert_string_equal(fault(), "ttl or heartbeat");
+}
+
+static void numbers_begin_with_one_and_end(void **state)
 {
     (void)state;
     r.epoch = 0;
@@ -359,6 +380,14 @@ static void numbers_begin_with_one(void **state)
     assert_string_equal(fault(), "epoch or version");
     r.version = 1;
     is_fine();
+    r.version = HM_COUNTER_MAX;
+    r.epoch = HM_COUNTER_MAX;
+    is_fine();
+    r.epoch++;
+    assert_string_equal(fault(), "epoch or version");
+    r.epoch--;
+    r.version++;
+    assert_string_equal(fault(), "epoch or version");
 }
 
 static void modes_are_known(void **state)
@@ -436,6 +465,10 @@ static void pairs_of_a_record_are_found(void **state)
     assert_true(record_has_pair(&r, pair_digest(&r.pairs[1])));
     assert_true(record_pairs_have(&r, 2, 77));
     assert_false(record_pairs_have(&r, 2, 78));
+    assert_true(record_pairs_name(&r, 2, 77));
+    assert_false(record_pairs_name(&r, 2, 78));
+    assert_true(record_pairs_name(&r, 2, 0)); /* a copy that is gone: any of that member */
+    assert_false(record_pairs_name(&r, 1, 0));
     r.pairs_n = 1;
     assert_false(record_has_pair(&r, pair_digest(&r.pairs[1])));
     assert_false(record_pairs_have(&r, 2, 77));
@@ -475,9 +508,11 @@ int main(void)
         TEST(one_to_four_pairs),
         TEST(a_pair_needs_no_more_than_it_has),
         TEST(a_pair_names_members_but_never_the_holder),
+        TEST(a_pair_names_one_copy_of_a_member),
         TEST(lists_end_at_their_limits),
         TEST(ttl_and_heartbeat_have_limits),
-        TEST(numbers_begin_with_one),
+        TEST(a_huge_heartbeat_is_refused_without_overflow),
+        TEST(numbers_begin_with_one_and_end),
         TEST(modes_are_known),
         TEST(a_switchover_has_a_target),
         TEST(a_digest_names_the_content_of_a_pair),

@@ -71,6 +71,8 @@ static void fill_record(struct record *r)
 {
     memset(r, 0xff, sizeof *r);
     r->kind = SERVICE_REDIS;
+    r->version = HM_COUNTER_MAX;
+    r->epoch = HM_COUNTER_MAX;
     r->holder = 8;
     r->ttl_ms = HM_TTL_MAX_MS;
     r->heartbeat_ms = HM_TTL_MAX_MS / 2;
@@ -78,10 +80,10 @@ static void fill_record(struct record *r)
     r->goal = DURABILITY_STRICT;
     r->pairs_n = HM_PAIRS_MAX;
     for (unsigned i = 0; i < HM_PAIRS_MAX; i++) {
-        r->pairs[i].n = HM_MEMBERS_MAX;
-        r->pairs[i].need = HM_MEMBERS_MAX;
+        r->pairs[i].n = HM_MEMBERS_MAX - 1; /* all but the holder */
+        r->pairs[i].need = HM_MEMBERS_MAX - 1;
         for (unsigned j = 0; j < HM_MEMBERS_MAX; j++)
-            r->pairs[i].copies[j].member = (uint8_t)(j % 8);
+            r->pairs[i].copies[j].member = (uint8_t)j;
     }
     r->timelines_n = HM_TIMELINES_MAX;
     r->changes_n = HM_CHANGES_MAX;
@@ -120,9 +122,10 @@ static unsigned count_silent(const struct core_event *ev, void *part, size_t siz
     return silent;
 }
 
-/* Bytes between the fields, on 64 bits; the tail of a message is what follows its record. */
+/* Bytes between the fields, on 64 bits, and those of the ninth copies, that no pair can use. The
+ * tail of a message is what follows its record. */
 enum {
-    RECORD_PADDING = 416,
+    RECORD_PADDING = 416 + HM_PAIRS_MAX * 9,
     MSG_PADDING = 26,
     TAIL_PADDING = 9,
     COPY_PADDING = 90,
