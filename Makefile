@@ -68,7 +68,7 @@ build/$(1)/unit/%: build/$(1)/obj/tests/unit/%.o build/$(1)/libhamgr.a
 	@mkdir -p $$(@D)
 	$(SAY) LINK $$@
 	$(Q)$(call LINK,$(1)) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) $$(CMOCKA) $(LDLIBS)
-build/$(1)/unit/test_check: $(CHECK_SRC:%.c=build/$(1)/obj/%.o)
+$(patsubst tests/unit/%.c,build/$(1)/unit/%,$(wildcard tests/unit/test_check_*.c)): $(CHECK_SRC:%.c=build/$(1)/obj/%.o)
 
 build/$(1)/sim: $$(SIM_OBJ.$(1)) build/$(1)/libhamgr.a build/$(1)/sources
 	$(SAY) LINK $$@
