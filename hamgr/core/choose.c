@@ -105,7 +105,7 @@ bool core_copy_lags(const struct core *c, const struct record *r)
         return false;
     if (core_known(c)->epoch == r->epoch && core_primary_offset(c) > offset)
         offset = core_primary_offset(c);
-    if (c->heard_offset > offset)
+    if ((c->state == ST_PREPARE || c->state == ST_FREEZE) && c->heard_offset > offset)
         offset = c->heard_offset;
     return !is_within(offset, c->copy.at.offset, r->max_lag_bytes);
 }

@@ -10,7 +10,8 @@
 
 #define RULE_NAMED 39     /* from here on the rows only wait for others: the member could stand */
 #define RULE_FORBIDDEN 63 /* the record adopted names a reason that will not pass soon */
-#define RULE_DEFER 52     /* the row whose way back to standing is no failure */
+#define RULE_BEHIND 72
+#define RULE_DEFER 52        /* the row whose way back to standing is no failure */
 #define ST_ANY CORE_STATES_N /* a row for every state but the one it leads to */
 
 typedef bool guard(struct core *c);

@@ -157,6 +157,8 @@ static void is_within_its_lease(struct check *ck, int node)
         return; /* whatever the fence was told, it is not in force before the resume is */
     if (n->told == FENCE_PAUSED || n->told == FENCE_NONE || n->is_excused || n->clocks_stood)
         return;
+    if (check_newest(ck) == NULL || check_newest(ck)->version == 1)
+        return; /* a primary that is being adopted: from its first record nobody else goes on */
     if (over_us > 0)
         check_break(ck, INV_LEASE, "node %d acknowledges %lld us after its lease (fence: %s)", node,
                     (long long)over_us, fence_mode_name(n->told));
