@@ -167,11 +167,12 @@ void sim_names_set(struct sim *w, unsigned int service, unsigned int host,
     if (names->state == NAMES_EMPTY || db->names.state == NAMES_EMPTY)
         db->is_flag_certain = false;
     db->names = *names;
+    sim_clients_hurry(w); /* writes while names change are the ones to look at */
     for (unsigned int x = 0; x < w->hosts_n; x++)
         if (db->sender[x].is_connected)
             sim_at(w,
                    w->now_us + (sim_chance(w, 100000) ? sim_draw(w, 0, 600 * SIM_MS)
-                                                      : sim_draw(w, 0, 40 * SIM_MS)),
+                                                      : sim_draw(w, 0, w->plan.sender_us)),
                    EV_SENDERS, service, host, x, 0, db->life);
     sim_flag_set(w, service, host);
     sim_changed(w, service, host);

@@ -71,8 +71,11 @@ void sim_send(struct sim *w, unsigned int service, unsigned int host, const stru
     l->last_us = at_us;
     put_on_wire(w, service, to, m, m->record == NULL ? SIM_RECORDS_MAX : *record, at_us);
     if (sim_chance(w, l->twice_ppm)) {
-        int64_t more_us = sim_chance(w, l->late_ppm) ? sim_draw(w, 100 * SIM_MS, 8 * SIM_S)
-                                                     : sim_draw(w, 0, 20 * SIM_MS);
+        int64_t ttl_us = w->plan.ttl_ms * 1000;
+        int64_t more_us = !sim_chance(w, l->late_ppm) ? sim_draw(w, 0, 20 * SIM_MS)
+                          : sim_chance(w, 500000)     ? sim_draw(w, ttl_us / 2, ttl_us * 2)
+                                                      : sim_draw(w, 100 * SIM_MS, 8 * SIM_S);
+
         put_on_wire(w, service, to, m, m->record == NULL ? SIM_RECORDS_MAX : *record,
                     at_us + more_us);
     }

@@ -167,6 +167,18 @@ static void half_deaf_candidate(struct sim *w, uint8_t a, uint8_t b, hm_ms ttl)
     later_cut(w, 0, a, b, ttl * sim_draw(w, 2, 5));
 }
 
+/* Back after so long that no pair names it any more, and then it is alone with the witness. */
+static void outsider_alone(struct sim *w, uint8_t a, uint8_t b, hm_ms ttl)
+{
+    uint8_t third = another(w, a, b, true);
+    int64_t back_ms = ttl * 2 + sim_draw(w, 0, ttl), at_ms = back_ms + sim_draw(w, 1, 300);
+
+    later(w, 0, sim_chance(w, 500000) ? FAULT_ISOLATED : FAULT_COPY_WIPED, b, back_ms);
+    if (third != SIM_NOWHERE)
+        later(w, at_ms - sim_draw(w, 0, 60), FAULT_HOST_LOST, third, ttl * 3);
+    later(w, at_ms, sim_chance(w, 500000) ? FAULT_HOST_LOST : FAULT_ISOLATED, a, ttl * 3);
+}
+
 typedef void pattern(struct sim *w, uint8_t a, uint8_t b, hm_ms ttl);
 
 bool sim_fault_pattern(struct sim *w)
@@ -174,7 +186,7 @@ bool sim_fault_pattern(struct sim *w)
     static pattern *const patterns[] = {
         forgetful_voters,   different_versions,  standby_not_ready, lost_successor,
         paused_holder_away, members_and_a_cut,   old_tail_returns,  pause_across_the_deadline,
-        rolling_losses,     half_deaf_candidate,
+        rolling_losses,     half_deaf_candidate, outsider_alone,
     };
     unsigned int s = (unsigned int)sim_draw(w, 0, w->plan.services_n - 1);
     uint8_t a = sim_holder(w, s);

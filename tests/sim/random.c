@@ -123,11 +123,14 @@ void sim_draw_plan(struct sim *w)
     p->may_drop_flag = sim_chance(w, 150000);
     p->has_orphans = sim_chance(w, 500000);
     p->operator_mends = sim_chance(w, 600000);
+    p->sender_us = sim_chance(w, 250000) ? 400 * SIM_MS : 30 * SIM_MS;
     p->checkpointer_us = sim_chance(w, 200000) ? 80 * SIM_MS : 15 * SIM_MS;
     p->redis_saves_ppm = sim_chance(w, 500000) ? 800000 : 0;
     p->probe_late_us = sim_chance(w, 300000) ? 300 * SIM_MS : 10 * SIM_MS;
     p->stream_timeout_us = sim_draw(w, 600, 4000) * SIM_MS;
     p->persist_fail_ppm = p->profile >= PROFILE_HARSH && sim_chance(w, 150000) ? 10000 : 0;
+    if (p->profile == PROFILE_CALM) /* usual servers: these are measured */
+        p->sender_us = 30 * SIM_MS;
     if (p->profile == PROFILE_CALM && p->durability == DURABILITY_STRICT &&
         p->sync_standbys + 1 >= p->db_n)
         p->durability = DURABILITY_SYNC; /* else there is nothing to measure */
@@ -146,7 +149,7 @@ static void draw_links(struct sim *w)
                                                         : sim_draw(w, 1 * SIM_MS, 15 * SIM_MS);
     bool is_ordered = is_calm || sim_chance(w, 400000);
     uint32_t loss_ppm = is_calm || sim_chance(w, 400000) ? 0 : (uint32_t)sim_draw(w, 100, 30000);
-    uint32_t twice_ppm = is_calm || sim_chance(w, 400000) ? 0 : (uint32_t)sim_draw(w, 1000, 100000);
+    uint32_t twice_ppm = is_calm || sim_chance(w, 400000) ? 0 : (uint32_t)sim_draw(w, 1000, 250000);
 
     if (delay_us > w->plan.heartbeat_ms * 1000 / 12)
         delay_us = w->plan.heartbeat_ms * 1000 / 12;

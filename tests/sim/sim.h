@@ -334,6 +334,7 @@ struct sim_plan {
     int64_t faults_end_us, converged_by_us, end_us;
     int64_t fault_gap_us;            /* typical time between faults */
     uint32_t weight[SIM_FAULTS_MAX]; /* of the kinds of fault */
+    int64_t sender_us;               /* until a walsender reads new names */
     int64_t checkpointer_us;         /* typical delay of the flag */
     uint32_t persist_fail_ppm;
     uint32_t op_fail_ppm;     /* an operation on a copy fails */

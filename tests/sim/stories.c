@@ -110,6 +110,7 @@ static void plan(struct sim *w, const struct story *t)
     p->sync_standbys = 1;
     p->max_lag_bytes = 1u << 20;
     p->has_gate = p->is_adopted = p->has_orphans = p->operator_mends = true;
+    p->sender_us = 30 * SIM_MS;
     p->checkpointer_us = 15 * SIM_MS;
     p->probe_late_us = 5 * SIM_MS;
     p->stream_timeout_us = 2 * SIM_S;
