@@ -74,6 +74,17 @@ static void a_copy_one_byte_further_behind_may_not(void **state)
     stays_because("its copy is further behind than max_lag_bytes");
 }
 
+static void without_a_limit_nobody_is_too_far_behind(void **state)
+{
+    (void)state;
+    record.max_lag_bytes = UINT64_MAX;
+    t.copy.at.offset = 1500;
+    t.gossip[DB3].is_nofailover = true;
+    starts();
+    told_run(&t, QUIET_MS + 500);
+    assert_true(t.sent[MSG_PREVOTE] > 0);
+}
+
 static void what_the_holder_told_last_counts_for_the_lag(void **state)
 {
     struct msg m;
@@ -334,6 +345,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_copy_as_far_behind_as_allowed_may_take_over),
         TEST(a_copy_one_byte_further_behind_may_not),
+        TEST(without_a_limit_nobody_is_too_far_behind),
         TEST(what_the_holder_told_last_counts_for_the_lag),
         TEST(a_copy_that_has_not_read_all_its_log_may_not),
         TEST(a_copy_of_another_system_may_not),

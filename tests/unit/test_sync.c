@@ -241,6 +241,29 @@ static void in_strict_nobody_loses_its_place(void **state)
     assert_int_equal(t.copy.names, NAMES_PAIR);
 }
 
+/* Both pairs name every standby, as two copies each; none of them has been heard yet. */
+static void two_copies_of_each_member_in_the_record_fit_one_pair(void **state)
+{
+    (void)state;
+    told_init(&t, HM_MEMBERS_MAX, 0, DB1);
+    told_record(&record, &t.first);
+    told_primary(&t.copy, DB1);
+    record.durability = DURABILITY_STRICT;
+    record.goal = DURABILITY_STRICT;
+    record.pairs_n = 2;
+    for (unsigned i = 0; i < 2; i++) {
+        record.pairs[i] = pair_alone;
+        record.pairs[i].need = 1;
+        for (uint8_t slot = 1; slot < HM_MEMBERS_MAX; slot++)
+            pair_add(&record.pairs[i], slot, told_copy_id(slot) + 100 * i);
+    }
+    for (unsigned slot = 1; slot < HM_MEMBERS_MAX; slot++)
+        t.gossip[slot].copy_id = 0;
+    (void)told_start_all(&t, &record, START_MS);
+    told_run(&t, START_MS + 3000);
+    assert_string_equal(core_state_name(t.core.state), "holder");
+}
+
 static void strict_without_standbys_acknowledges_nothing(void **state)
 {
     (void)state;
@@ -452,6 +475,7 @@ int main(void)
         TEST(a_standby_that_is_gone_keeps_its_place_for_the_time_of_a_lease),
         TEST(the_last_standby_that_goes_leaves_the_primary_alone),
         TEST(in_strict_nobody_loses_its_place),
+        TEST(two_copies_of_each_member_in_the_record_fit_one_pair),
         TEST(strict_without_standbys_acknowledges_nothing),
         TEST(async_is_promised_at_once),
         TEST(a_removed_member_leaves_the_pairs_first),
