@@ -9,7 +9,8 @@ enum { CALM_PAUSE_MS = 500 };
 static bool is_well(struct sim *w)
 {
     for (unsigned int s = 0; s < w->plan.services_n; s++)
-        if (!check_is_converged(&w->check[s], w->why))
+        if (!check_is_converged(&w->check[s], w->why) ||
+            (w->plan.db_n > 1 && !sim_has_all_elsewhere(w, s)))
             return false;
     return true;
 }
@@ -77,7 +78,7 @@ void sim_calm_next(struct sim *w)
             sim_gap_end(w, s);
         w->is_measuring = false;
     }
-    if (!is_well(w)) {
+    if (w->now_us < 3 * SIM_S || !is_well(w)) {
         look_again(w, CALM_PAUSE_MS * SIM_MS);
         return;
     }

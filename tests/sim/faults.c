@@ -61,7 +61,7 @@ uint8_t sim_primary(const struct sim *w, unsigned int service)
  */
 
 /* What it acknowledged alone is lost with it, and the record forbids everybody to take over. */
-static bool has_all_elsewhere(const struct sim *w, unsigned int service)
+bool sim_has_all_elsewhere(const struct sim *w, unsigned int service)
 {
     uint8_t holder = sim_holder(w, service);
     const struct record *r;
@@ -83,7 +83,7 @@ static bool may_lose_server(struct sim *w, unsigned int host)
 
         if (w->plan.kind[s] != SERVICE_REDIS || !w->node[s][host].is_db)
             continue;
-        if (primary == SIM_NOWHERE || w->operator[s].wants_pause || !has_all_elsewhere(w, s) ||
+        if (primary == SIM_NOWHERE || w->operator[s].wants_pause || !sim_has_all_elsewhere(w, s) ||
             !check_is_converged(&w->check[s], w->why))
             return false; /* a paused cluster takes nothing over */
         for (unsigned int h = 0; h < w->hosts_n; h++) {

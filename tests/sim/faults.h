@@ -65,6 +65,8 @@ uint8_t sim_primary(const struct sim *w, unsigned int service);
 bool sim_fault_pattern(struct sim *w);
 /* force.c */
 bool sim_force_begin(struct sim *w);
+/* True if what the primary acknowledged is elsewhere, too, as the record says it should be. */
+bool sim_has_all_elsewhere(const struct sim *w, unsigned int service);
 /* Ends all faults that are under way. */
 void sim_faults_end(struct sim *w);
 /* aimed.c */
