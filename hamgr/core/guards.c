@@ -70,6 +70,8 @@ bool guard_stands_back(struct core *c)
         return false;
     if (core_due(c, c->released_at_ms + 2 * core_ttl_ms(c)))
         return false;
+    if (!core_is_holder_copy(c, core_known(c)) && !core_copy_is_fit(c, core_known(c)))
+        return true; /* well or not, it could not lead */
     return healthy_ms == HM_NEVER || !core_due(c, healthy_ms + c->config.stall_timeout_ms);
 }
 
@@ -125,6 +127,10 @@ bool guard_turn_has_come(struct core *c)
 {
     uint8_t rank;
 
+    /* It could hold its epoch, but not lead: anybody who can goes first. */
+    if (core_is_named_holder(c, core_known(c)) && !core_is_holder_copy(c, core_known(c)) &&
+        !core_copy_is_fit(c, core_known(c)) && !core_due(c, c->since_ms + 2 * core_ttl_ms(c)))
+        return false;
     if (core_is_first_in_line(c, &rank))
         return core_due(c, c->stand_at_ms);
     return core_due(c, hm_max_ms(c->stand_at_ms, c->since_ms + rank * core_heartbeat_ms(c) / 2));
@@ -302,8 +308,8 @@ bool guard_server_crashed(struct core *c)
     hm_ms crashed_ms = c->view.crashed_since_ms;
     hm_ms wait_ms = core_known(c)->durability == DURABILITY_ASYNC ? c->config.crash_wait_ms : 0;
 
-    return may_act(c) && crashed_ms != HM_NEVER && core_due(c, crashed_ms + wait_ms) &&
-           core_successor(c) != HM_NOBODY;
+    return may_act(c) && !c->must_raise && crashed_ms != HM_NEVER &&
+           core_due(c, crashed_ms + wait_ms) && core_successor(c) != HM_NOBODY;
 }
 
 bool guard_switchover_is_ready(struct core *c)

@@ -147,6 +147,19 @@ static void is_the_only_writer(struct check *ck, int node, uint64_t epoch)
                 (unsigned long long)(after_ack ? ck->acked_epoch : ck->promoted_epoch));
 }
 
+/* A primary that ran before hamgr did, and whose helper has not been told anything yet: until it
+ * has been, the record lets nobody else go on (6.1: the pair of nobody). */
+static bool is_being_adopted(const struct check *ck, int node)
+{
+    const struct record *r = check_newest(ck);
+    const struct core *c = ck->eyes.core(ck->eyes.world, node);
+
+    if (r == NULL || r->version == 1)
+        return true;
+    return c != NULL && c->copy.fence == FENCE_NONE && r->epoch == 1 && r->pairs_n == 1 &&
+           r->durability != DURABILITY_ASYNC && check_is_alone(&r->pairs[0]);
+}
+
 /* The ladder: nothing leaves after the lease that the fence was told of. */
 static void is_within_its_lease(struct check *ck, int node)
 {
@@ -157,8 +170,8 @@ static void is_within_its_lease(struct check *ck, int node)
         return; /* whatever the fence was told, it is not in force before the resume is */
     if (n->told == FENCE_PAUSED || n->told == FENCE_NONE || n->is_excused || n->clocks_stood)
         return;
-    if (check_newest(ck) == NULL || check_newest(ck)->version == 1)
-        return; /* a primary that is being adopted: from its first record nobody else goes on */
+    if (is_being_adopted(ck, node))
+        return;
     if (over_us > 0)
         check_break(ck, INV_LEASE, "node %d acknowledges %lld us after its lease (fence: %s)", node,
                     (long long)over_us, fence_mode_name(n->told));
