@@ -148,10 +148,10 @@ static void the_last_known_position_is_refreshed(void **state)
     version = core_record(&t.core)->version;
     at = core_record(&t.core)->last_known.offset;
     t.copy.at.offset = at + record.max_lag_bytes / 2;
-    told_run(&t, t.now_ms + 3 * TOLD_TTL_MS);
+    told_run(&t, t.now_ms + 20 * TOLD_TTL_MS);
     assert_int_equal(core_record(&t.core)->version, version);
     t.copy.at.offset++;
-    told_run(&t, t.now_ms + 3 * TOLD_TTL_MS);
+    told_run(&t, t.now_ms + 20 * TOLD_TTL_MS);
     assert_int_equal(core_record(&t.core)->version, version + 1);
     assert_int_equal(core_record(&t.core)->last_known.offset, t.copy.at.offset);
     assert_true(told_has(&t, "holder -> holder-change: the record must change"));
