@@ -148,7 +148,9 @@ struct check_node {
     } peer[CHECK_NODES_MAX]; /* what each said about itself last, in this life */
     uint64_t heard_epoch;    /* the newest position of a primary that it heard of in this life */
     uint64_t heard_end;
-    uint64_t heard_most; /* the highest of that epoch */
+    uint64_t heard_most;  /* the highest of that epoch */
+    uint64_t draft_epoch; /* what it had heard when it wrote its own record */
+    uint64_t draft_end;
 
     hm_ms step_ms; /* busy loop */
     uint32_t steps;

@@ -257,6 +257,19 @@ static void a_marker(struct check *ck, int node, const struct core_effect *e)
         check_break(ck, INV_LEGAL, "node %d: writes a marker before its pair is in force", node);
 }
 
+/* A member that writes its own record has decided: what it hears later comes too late. */
+static void a_write(struct check *ck, int node, const struct core_effect *e)
+{
+    struct check_node *n = &ck->node[node];
+
+    if (n->is_blank)
+        check_break(ck, INV_BALLOT, "node %d: a blank voter writes", node);
+    if (check_find(ck, e->persist.state->accepted.incarnation) != node)
+        return;
+    n->draft_epoch = n->heard_epoch;
+    n->draft_end = n->heard_end;
+}
+
 void check_effect(struct check *ck, int node, const struct core *c, const struct core_effect *e)
 {
     if (ck->node[node].is_outside)
@@ -295,8 +308,7 @@ void check_effect(struct check *ck, int node, const struct core *c, const struct
         a_marker(ck, node, e);
         break;
     case DO_PERSIST:
-        if (ck->node[node].is_blank)
-            check_break(ck, INV_BALLOT, "node %d: a blank voter writes", node);
+        a_write(ck, node, e);
         break;
     case DO_SEND:
     case DO_START:

@@ -91,8 +91,8 @@ static void is_not_behind(struct check *ck, int node, const struct record *old,
     struct check_node *n = &ck->node[node];
     uint64_t end = old->last_known.offset;
 
-    if (n->heard_epoch == old->epoch && n->heard_end > end)
-        end = n->heard_end;
+    if (n->draft_epoch == old->epoch && n->draft_end > end)
+        end = n->draft_end;
     n->least_end = end > old->max_lag_bytes ? end - old->max_lag_bytes : 0;
     if (own->end < n->least_end)
         check_break(ck, INV_P3, "node %d: takes over %llu bytes behind, and %llu may be lost", node,

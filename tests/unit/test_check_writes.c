@@ -26,7 +26,7 @@ static void a_machine_whose_clocks_stood_is_excused(void **state)
 static void an_acknowledgement_past_the_lease_is_found(void **state)
 {
     (void)state;
-    a_holds();
+    a_holds_in_sync(&pair_of_b); /* the first record is still that of an adoption */
     world.check.node[A].told = FENCE_LEASE;
     passes(TTL - TTL / 50);
     acknowledges(A, 1, 1, 1000);
