@@ -258,6 +258,27 @@ static void only_a_holder_with_that_ballot_ends_the_freeze(void **state)
     assert_int_equal(t.last_sent[MSG_RENEW_ANSWER].refusal, REFUSE_HIGHER_BALLOT);
 }
 
+/* R6: what was renewed below the own promise is history, though nothing was frozen. */
+static void nobody_is_followed_below_the_own_promise(void **state)
+{
+    struct msg m;
+
+    (void)state;
+    t.core.config.is_nofailover = true;
+    runs_for(500);
+    t.leader = HM_NOBODY;
+    t.deaf = 0x1ff;
+    runs_for(TOLD_TTL_MS + 100);
+    m = told_message(&t, DB3, MSG_PREPARE);
+    m.ballot = told_ballot(20, DB3);
+    (void)told_hear(&t, &m);
+    runs_for(10);
+    assert_int_equal(t.core.voter.durable.promised.counter, 20);
+    t.copy.follows = HM_NOBODY;
+    runs_for(1000);
+    assert_int_equal(t.asked[DO_FOLLOW], 0);
+}
+
 /* --- a holder whose server fails ----------------------------------------------------------------
  */
 
@@ -359,6 +380,7 @@ int main(void)
         TEST(a_copy_that_has_not_read_all_its_log_does_not_answer),
         TEST(a_member_without_a_standby_refuses_the_freeze),
         TEST(only_a_holder_with_that_ballot_ends_the_freeze),
+        TEST(nobody_is_followed_below_the_own_promise),
         TEST(a_server_that_cannot_flush_is_given_away_after_the_stall_timeout),
         TEST(in_async_a_crashed_server_may_recover_for_a_while),
         TEST(without_a_successor_the_server_is_started_again),
