@@ -56,6 +56,7 @@ const struct rule rules[] = {
     ROW( 62, ST_PREPARE,        promised_and_own,        ST_ACCEPT,         "the record names this very copy: nothing can be missing"),
     ROW( 63, ST_PREPARE,        promised_and_forbidden,  ST_STANDING,       "the record adopted forbids it"),
     ROW( 64, ST_PREPARE,        majority_promised,       ST_FREEZE,         "a majority promised"),
+    ROW( 66, ST_PREPARE,        holder_is_heard,         ST_FOLLOWING,      "a holder was heard"),
     ROW( 68, ST_PREPARE,        attempt_is_old,          ST_STANDING,       "no majority promised in time"),
     ROW( 69, ST_PREPARE,        always,                  ST_PREPARE,        "it waits for promises"),
 
@@ -121,9 +122,9 @@ static const struct rule *first_row(unsigned state)
     static const uint8_t first[CORE_STATES_N] = {
         [ST_START] = 3,          [ST_BLANK] = 6,     [ST_STOPPED] = 7,    [ST_VOTING] = 8,
         [ST_OBSERVING] = 9,      [ST_OUTSIDE] = 10,  [ST_FOLLOWING] = 12, [ST_STANDING] = 14,
-        [ST_PREVOTE] = 26,       [ST_PREPARE] = 33,  [ST_FREEZE] = 40,    [ST_YIELD] = 46,
-        [ST_FETCH] = 49,         [ST_ACCEPT] = 53,   [ST_HOLDER] = 58,    [ST_HOLDER_PREPARE] = 67,
-        [ST_HOLDER_CHANGE] = 73, [ST_HANDOVER] = 77, [ST_RELEASED] = 80,
+        [ST_PREVOTE] = 26,       [ST_PREPARE] = 33,  [ST_FREEZE] = 41,    [ST_YIELD] = 47,
+        [ST_FETCH] = 50,         [ST_ACCEPT] = 54,   [ST_HOLDER] = 59,    [ST_HOLDER_PREPARE] = 68,
+        [ST_HOLDER_CHANGE] = 74, [ST_HANDOVER] = 78, [ST_RELEASED] = 81,
     };
 
     return &rules[first[state]];

@@ -213,6 +213,7 @@ void check_received(struct check *ck, int node, const struct msg *m)
 {
     struct check_node *n = &ck->node[node];
     int from = check_find(ck, m->from_incarnation);
+    const struct core *c = ck->eyes.core(ck->eyes.world, node);
     struct check_grant *g;
 
     if (from < 0)
@@ -235,7 +236,9 @@ void check_received(struct check *ck, int node, const struct msg *m)
         if (m->gossip.epoch > n->heard_epoch || m->gossip.at.offset > n->heard_most)
             n->heard_most = m->gossip.at.offset;
         n->heard_epoch = m->gossip.epoch;
-        n->heard_end = m->gossip.at.offset;
+        /* What comes after the decision to take over cannot be blamed on it. */
+        if (c == NULL || c->state != ST_ACCEPT)
+            n->heard_end = m->gossip.at.offset;
     }
 }
 
