@@ -168,6 +168,9 @@ static bool is_copy_new(struct core *c, const struct record *r)
         return false;
     if (r->copy_id == 0)
         return c->copy.state == COPY_DOWN || c->copy.state == COPY_STANDBY;
+    /* Under a pair its copies may have confirmed more than anybody remembers here. */
+    if (r->durability != DURABILITY_ASYNC && !(r->pairs_n == 1 && pair_is_alone(&r->pairs[0])))
+        return false;
     return is_redis_service(r) && loses_little(c, r) && has_longest_log(c) &&
            (c->copy.state == COPY_PRIMARY || c->copy.state == COPY_STANDBY);
 }

@@ -303,6 +303,16 @@ static void note_renew_answer(struct core *c, uint8_t from, const struct msg *m)
         note_higher(c, m);
 }
 
+/* Only a record that is newer than the own one can tell that this member is none any more. */
+static void note_removal(struct core *c, const struct msg *m)
+{
+    const struct voter_state *own = &c->voter.durable;
+
+    if (m->record != NULL && record_find(m->record, c->config.incarnation) == HM_NOBODY &&
+        record_order(&m->accepted, m->record->version, &own->accepted, own->record.version) > 0)
+        c->is_removed = true;
+}
+
 static void note_answer(struct core *c, uint8_t from, const struct msg *m)
 {
     bool is_mine = ballot_compare(&m->ballot, &c->mine) == 0 &&
@@ -312,7 +322,7 @@ static void note_answer(struct core *c, uint8_t from, const struct msg *m)
         return;
     c->has_news = true;
     if (m->refusal == REFUSE_NOT_A_MEMBER)
-        c->is_removed = true;
+        note_removal(c, m);
     if (m->type == MSG_RENEW_ANSWER && core_is_holder_state(c->state)) {
         note_renew_answer(c, from, m);
     } else if (m->type == MSG_ACCEPT_ANSWER &&
@@ -359,9 +369,11 @@ static void refuse_stranger(struct core *c, const struct msg *m)
 {
     struct msg answer = { .type = MSG_PREVOTE_ANSWER, .ballot = m->ballot, .seq = m->seq };
 
-    if (m->type != MSG_PREVOTE || m->from == HM_NOBODY)
+    if (m->type != MSG_PREVOTE || m->from == HM_NOBODY || !core_has_record(c))
         return;
     answer.refusal = REFUSE_NOT_A_MEMBER;
+    answer.accepted = c->voter.durable.accepted;
+    answer.record = &c->voter.durable.record;
     answer.to_incarnation = m->from_incarnation;
     core_send_to(c, HM_NOBODY, &answer);
 }
@@ -505,6 +517,7 @@ void core_take_message(struct core *c, const struct msg *m)
         c->is_outdated = c->is_outdated || core_has_record(c);
         if (c->is_outdated)
             return;
+        c->cluster_incarnation = m->cluster_incarnation;
     } else if (m->cluster_incarnation < c->cluster_incarnation) {
         tell_incarnation(c, m);
         return;

@@ -53,7 +53,7 @@ const struct rule rules[] = {
 
     ROW( 60, ST_PREPARE,        is_beaten,               ST_STANDING,       "a higher ballot is promised"),
     ROW( 61, ST_PREPARE,        promised_and_first,      ST_ACCEPT,         "every voter is empty: the first record"),
-    ROW( 62, ST_PREPARE,        promised_and_own,        ST_ACCEPT,         "the record names this very copy: nothing can be missing"),
+    ROW( 62, ST_PREPARE,        promised_and_own,        ST_ACCEPT,         "the record names this member: its epoch goes on"),
     ROW( 63, ST_PREPARE,        promised_and_forbidden,  ST_STANDING,       "the record adopted forbids it"),
     ROW( 64, ST_PREPARE,        majority_promised,       ST_FREEZE,         "a majority promised"),
     ROW( 66, ST_PREPARE,        holder_is_heard,         ST_FOLLOWING,      "a holder was heard"),
