@@ -63,11 +63,31 @@ void core_want(struct core *c);
 
 /* copy.c */
 void core_want_copy(struct core *c);
+
+/* operate.c */
 /* Asks for an operation on the copy unless it is under way or was just refused. */
 struct core_effect *core_ask_copy(struct core *c, enum core_effect_type type, uint64_t detail);
 bool core_is_operating(const struct core *c, enum core_effect_type type);
 void core_take_done(struct core *c, uint32_t op, bool is_ok, const struct copy *copy);
 void core_note_copy(struct core *c, const struct copy *copy);
+/* What the probe shows is not on the record's history, or its history is another one. */
+bool core_is_diverged(const struct core *c);
+
+/* fence.c */
+void core_ask_fence(struct core *c, enum fence_mode mode, hm_ms until_ms, bool is_gate_open);
+void core_fence_holder(struct core *c);
+void core_fence_others(struct core *c);
+void core_kill_copy(struct core *c);
+void core_thaw_copy(struct core *c);
+/* The fence holds the copy for one that a lease makes writable. */
+bool core_is_under_lease(const struct core *c);
+bool core_is_running(const struct core *c);
+/* It looks like a standby, but a promotion may be under way. */
+bool core_may_be_promoted(const struct core *c);
+
+/* freeze.c */
+bool core_is_frozen_by_promise(const struct core *c);
+void core_want_frozen(struct core *c);
 
 /* sync.c */
 void core_want_names(struct core *c);

@@ -276,7 +276,7 @@ static void a_suspended_holder_thaws_under_its_own_epoch(void **state)
     t.copy.fence = FENCE_SUSPENDED;
     starts();
     told_run(&t, START_MS + 500);
-    assert_true(told_has(&t, "prepare -> accept: the record names this very copy"));
+    assert_true(told_has(&t, "prepare -> accept: the record names this member"));
     assert_string_equal(core_state_name(t.core.state), "holder");
     assert_int_equal(core_record(&t.core)->epoch, 3);
     assert_int_equal(t.asked[DO_THAW], 1);

@@ -103,11 +103,21 @@ static void an_impostor_is_told_that_it_is_no_member(void **state)
 
 static void who_is_told_that_it_is_no_member_steps_outside(void **state)
 {
+    static struct record newer;
     struct msg m = told_message(&t, DB3, MSG_PREVOTE_ANSWER);
 
     (void)state;
     m.ballot = told_ballot(1, DB2);
     m.refusal = REFUSE_NOT_A_MEMBER;
+    (void)told_hear(&t, &m); /* without a record it proves nothing */
+    assert_string_not_equal(core_state_name(t.core.state), "outside");
+    newer = *core_record(&t.core);
+    newer.member[DB2].incarnation++;
+    m.accepted = t.core.voter.durable.accepted;
+    m.record = &newer;
+    (void)told_hear(&t, &m); /* nor does one that is no newer than the own */
+    assert_string_not_equal(core_state_name(t.core.state), "outside");
+    newer.version++;
     (void)told_hear(&t, &m);
     assert_string_equal(core_state_name(t.core.state), "outside");
     told_run(&t, START_MS + 5000);

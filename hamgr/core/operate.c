@@ -1,0 +1,156 @@
+/* operate.c - operations on the own copy, one at a time, and what probes and results tell of it. */
+#include "core/inner.h"
+
+#include <string.h>
+
+#define OPERATION_TIMEOUT_MS 600000 /* a clone may take long; the adapter has its own limits */
+#define OPERATION_DOUBLINGS_MAX 5
+
+bool core_is_operating(const struct core *c, enum core_effect_type type)
+{
+    return c->op.type == type;
+}
+
+static bool is_idle(struct core *c)
+{
+    if (c->op.type == DO_SEND)
+        return true;
+    if (!core_due(c, c->op.until_ms))
+        return false;
+    c->op.type = DO_SEND; /* the adapter forgot it: ask anew */
+    return true;
+}
+
+/* Asks for an operation on the copy. NULL: it is under way, another one must end first, or it
+ * failed a moment ago. One that can be given up makes room. */
+struct core_effect *core_ask_copy(struct core *c, enum core_effect_type type, uint64_t detail)
+{
+    struct core_effect *e;
+
+    if (!is_idle(c)) {
+        if (c->op.type == type && c->op.detail == detail)
+            return NULL;
+        if (!effect_can_be_given_up(c->op.type))
+            return NULL;
+    }
+    if (c->op_failed == type && c->op_failures > 0 && !core_due(c, c->op_retry_ms))
+        return NULL;
+    c->op.type = type;
+    c->op.id = ++c->op_counter;
+    c->op.detail = detail;
+    c->op.since_ms = c->now_ms;
+    c->op.until_ms = c->now_ms + OPERATION_TIMEOUT_MS;
+    e = core_ask(c, type);
+    e->op = c->op.id;
+    memset(&e->copy, 0, sizeof e->copy);
+    e->copy.member = HM_NOBODY;
+    return e;
+}
+
+static void note_standbys(struct core *c, const struct copy *copy)
+{
+    for (unsigned slot = 0; slot < HM_MEMBERS_MAX; slot++)
+        if (copy->standby[slot].is_streaming)
+            c->streamed_ms[slot] = c->now_ms;
+}
+
+bool core_is_diverged(const struct core *c)
+{
+    return !record_is_on_history(core_known(c), &c->copy.at, c->copy.began_epoch);
+}
+
+/* What was proved under certain names is void when others are seen. */
+static void note_names(struct core *c, const struct copy *copy)
+{
+    if (copy->state != COPY_PRIMARY)
+        return;
+    if (copy->names == NAMES_EMPTY)
+        c->proved_server = 0;
+    if (copy->names != NAMES_PAIR || copy->names_digest != c->marked_digest)
+        c->marked_digest = 0;
+}
+
+static void store_copy(struct core *c, const struct copy *copy)
+{
+    bool is_own = false;
+    if (copy->state == COPY_PRIMARY &&
+        (c->copy.state != COPY_PRIMARY || copy->server_id != c->copy.server_id) &&
+        copy->server_id != c->primary_server) {
+        c->primary_since_ms = c->now_ms;
+        c->primary_server = copy->server_id;
+    }
+    if (copy->state == COPY_PRIMARY) {
+        note_standbys(c, copy);
+        c->must_raise = false;
+        is_own = copy->copy_id == core_known(c)->copy_id;
+    }
+    note_names(c, copy);
+    if (copy->copy_id != c->copy.copy_id) {
+        c->is_rewind_impossible = false;
+        c->copy_since_ms = c->now_ms;
+    }
+    if (copy->state == COPY_SUSPENDED && c->copy.state != COPY_SUSPENDED)
+        core_take_stall(c); /* whatever made the helper stop it: a full round must follow */
+    c->copy = *copy;
+    c->has_copy = true;
+    if ((copy->state == COPY_DOWN || copy->state == COPY_STANDBY) && !core_is_diverged(c))
+        c->wants_rebuild = false;
+    view_note_copy(&c->view, copy, c->now_ms);
+    if (is_own) {
+        struct gossip own;
+
+        core_make_gossip(c, &own);
+        core_note_primary(c, c->self, &own);
+    }
+}
+
+/* A probe that began before the last operation ended tells of a world that is gone. */
+void core_note_copy(struct core *c, const struct copy *copy)
+{
+    if (c->has_copy && copy->taken_at_ms <= c->op_ended_ms)
+        return;
+    store_copy(c, copy);
+}
+
+static void note_success(struct core *c)
+{
+    switch ((int)c->op.type) {
+    case DO_FREEZE:
+        c->freeze.is_frozen = c->op.detail == c->freeze.ballot.counter;
+        break;
+    case DO_PROVE:
+        c->proved_server = c->copy.server_id;
+        break;
+    case DO_MARKER:
+        c->marked_digest = c->op.detail;
+        c->marked_server = c->copy.server_id;
+        break;
+    case DO_CHECKPOINT:
+        c->checkpoint_done = c->op.detail;
+        break;
+    default:
+        break;
+    }
+}
+
+void core_take_done(struct core *c, uint32_t op, bool is_ok, const struct copy *copy)
+{
+    if (c->op.type == DO_SEND || op != c->op.id)
+        return; /* of an operation that was given up */
+    c->op_ended_ms = c->now_ms;
+    store_copy(c, copy);
+    if (is_ok) {
+        note_success(c);
+        c->op_failures = 0;
+    } else {
+        if (c->op.type == DO_REWIND)
+            c->is_rewind_impossible = true;
+        c->op_failures = c->op_failed == c->op.type
+                             ? (uint8_t)hm_min_ms(c->op_failures + 1, OPERATION_DOUBLINGS_MAX)
+                             : 1;
+        c->op_failed = c->op.type;
+        c->op_retry_ms =
+            c->now_ms + (core_heartbeat_ms(c) << c->op_failures) / 2; /* to 16 of them */
+    }
+    c->op.type = DO_SEND;
+}
