@@ -102,6 +102,8 @@ bool core_copy_lags(const struct core *c, const struct record *r)
 {
     uint64_t offset = r->last_known.offset;
 
+    if (r->timelines_n > 0 && record_timeline(r)->start > offset)
+        offset = record_timeline(r)->start; /* the primary was at least where it began */
     if (r->epoch == 0 || r->durability != DURABILITY_ASYNC || core_is_holder_copy(c, r) ||
         core_is_named_holder(c, r))
         return false;

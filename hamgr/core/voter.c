@@ -101,7 +101,8 @@ static enum voter_says take_prepare(struct voter *v, const struct msg *m, hm_ms 
                                     struct msg *answer)
 {
     /* The answer was lost: the promise stands, and nothing was accepted since. */
-    if (ballot_compare(&m->ballot, &v->durable.promised) == 0 &&
+    if (!voter_has_lease_of_another(v, m->from, now_ms) &&
+        ballot_compare(&m->ballot, &v->durable.promised) == 0 &&
         ballot_compare(&m->ballot, &v->durable.accepted) > 0)
         return VOTER_ANSWERS;
     return may_promise(v, m, now_ms, answer) ? write_promise(v, m) : VOTER_ANSWERS;

@@ -121,6 +121,8 @@ static void enter_holder(struct core *c, enum core_state before)
     c->had_lease = true;
     c->renew_at_ms = c->now_ms; /* the others follow on a RENEW, not on the ACCEPT (R6) */
     c->lagging = 0;
+    if (c->copy.state == COPY_SUSPENDED)
+        core_take_stall(c); /* it thaws after a full round that began as the holder */
     if (before == ST_ACCEPT && c->alerted_epoch != core_known(c)->epoch) {
         core_alert(c, ALERT_NEW_PRIMARY, core_known(c)->epoch);
         c->alerted_epoch = core_known(c)->epoch;

@@ -101,9 +101,10 @@ void sim_defer(struct sim *w, const struct sim_event *e)
 {
     struct sim_host *h = &w->host[e->host];
 
-    if (h->deferred_n >= 4096) { /* the buffers of the connections are full */
-        if (e->type == EV_POST)
-            sim_post_free(w, (uint16_t)e->a);
+    /* The buffers of the connections are full: messages are lost, but nothing of the host's own. */
+    if (h->deferred_n >= 4096 && e->type == EV_POST &&
+        w->post[(uint16_t)e->a].ev.type == ON_MESSAGE) {
+        sim_post_free(w, (uint16_t)e->a);
         return;
     }
     if (h->deferred_n == w->deferred_size[e->host]) {
