@@ -154,7 +154,7 @@ static bool has_longest_log(struct core *c)
  */
 static bool loses_little(const struct core *c, const struct record *r)
 {
-    uint64_t was = core_primary_offset(c);
+    uint64_t was = core_primary_offset(c, r);
     uint64_t limit = r->durability == DURABILITY_ASYNC ? r->max_lag_bytes : 0;
 
     return was <= c->copy.at.offset || was - c->copy.at.offset <= limit;

@@ -79,10 +79,8 @@ bool core_copy_is_fit(const struct core *c, const struct record *r)
     return record_is_on_history(r, &copy->at, copy->began_epoch);
 }
 
-uint64_t core_primary_offset(const struct core *c)
+uint64_t core_primary_offset(const struct core *c, const struct record *r)
 {
-    const struct record *r = core_known(c);
-
     if (c->seen_epoch == r->epoch && c->seen_offset > r->last_known.offset)
         return c->seen_offset;
     return r->last_known.offset;
@@ -107,9 +105,9 @@ bool core_copy_lags(const struct core *c, const struct record *r)
     if (r->epoch == 0 || r->durability != DURABILITY_ASYNC || core_is_holder_copy(c, r) ||
         core_is_named_holder(c, r))
         return false;
-    if (core_known(c)->epoch == r->epoch && core_primary_offset(c) > offset)
-        offset = core_primary_offset(c);
-    if ((c->state == ST_PREPARE || c->state == ST_FREEZE) && c->heard_offset > offset)
+    if (core_primary_offset(c, r) > offset)
+        offset = core_primary_offset(c, r);
+    if (c->heard_epoch == r->epoch && c->heard_offset > offset)
         offset = c->heard_offset;
     return !is_within(offset, c->copy.at.offset, r->max_lag_bytes);
 }
@@ -209,7 +207,7 @@ bool core_can_succeed(struct core *c, uint8_t slot)
     if (g == NULL || r->member[slot].role != ROLE_DB || !gossip_is_fit(r, g))
         return false;
     if (r->durability == DURABILITY_ASYNC)
-        return is_within(core_primary_offset(c), g->at.offset, r->max_lag_bytes);
+        return is_within(core_primary_offset(c, r), g->at.offset, r->max_lag_bytes);
     return !core_pairs_forbid_others(r) && record_pairs_have(r, slot, g->copy_id);
 }
 

@@ -102,7 +102,7 @@ static void deliver_answer(struct core *c, const struct msg *request, struct msg
         return;
     }
     if (request->type == MSG_PREPARE)
-        answer->at.offset = core_primary_offset(c);
+        answer->at.offset = core_primary_offset(c, core_known(c));
     answer->to_incarnation = request->from_incarnation;
     core_send_to(c, request->from, answer);
 }
@@ -257,6 +257,18 @@ static void adopt(struct core *c, const struct msg *m)
     c->adopted_ballot = m->accepted;
 }
 
+/* What a voter heard of the primary counts for the record that it accepted. */
+static void note_heard(struct core *c, const struct msg *m)
+{
+    uint64_t epoch = m->record != NULL ? m->record->epoch : 0;
+
+    if (epoch < c->heard_epoch)
+        return;
+    if (epoch > c->heard_epoch || m->at.offset > c->heard_offset)
+        c->heard_offset = m->at.offset;
+    c->heard_epoch = epoch;
+}
+
 /* A refusal that ends by itself says when: ask again then. Any other is asked again in turn. */
 static void count_vote(struct core *c, uint8_t from, const struct msg *m)
 {
@@ -337,8 +349,7 @@ static void note_answer(struct core *c, uint8_t from, const struct msg *m)
                (c->state == ST_PREPARE || c->state == ST_HOLDER_PREPARE)) {
         if (m->refusal == REFUSE_NOTHING) {
             adopt(c, m);
-            if (m->at.offset > c->heard_offset)
-                c->heard_offset = m->at.offset;
+            note_heard(c, m);
         } else
             note_higher(c, m);
         count_vote(c, from, m);
@@ -469,17 +480,20 @@ static void note_return(struct core *c, uint8_t slot)
     c->stand_at_ms = hm_min_ms(c->stand_at_ms, c->now_ms);
 }
 
-/* How far the primary was, never less than it once said of its epoch. */
+/* How far the primary of an epoch was, never less than it once said. A holder that runs as the
+ * primary is believed also when this member has not heard of its epoch or its timeline yet. */
 void core_note_primary(struct core *c, uint8_t from, const struct gossip *g)
 {
     const struct record *r = core_known(c);
+    bool is_leading = g->copy == COPY_PRIMARY && g->is_holder && g->epoch >= r->epoch;
+    bool has_led = r->epoch != 0 && from == r->holder && g->epoch == r->epoch &&
+                   record_is_on_history(r, &g->at, g->began_epoch);
 
-    if (r->epoch == 0 || from != r->holder || g->epoch != r->epoch ||
-        !record_is_on_history(r, &g->at, g->began_epoch))
+    if (g->epoch < c->seen_epoch || (!is_leading && !has_led))
         return;
-    if (c->seen_epoch != r->epoch || g->at.offset > c->seen_offset)
+    if (g->epoch > c->seen_epoch || g->at.offset > c->seen_offset)
         c->seen_offset = g->at.offset;
-    c->seen_epoch = r->epoch;
+    c->seen_epoch = g->epoch;
 }
 
 static void note_sender(struct core *c, const struct msg *m)

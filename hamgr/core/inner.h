@@ -120,8 +120,8 @@ void core_follow_order(struct core *c);
 /* True if the record's epoch runs on this very copy: it has all that its epoch acknowledged. */
 bool core_is_holder_copy(const struct core *c, const struct record *r);
 bool core_copy_is_fit(const struct core *c, const struct record *r);
-/* How far the primary of the record accepted here was, as far as this member heard. */
-uint64_t core_primary_offset(const struct core *c);
+/* How far the primary of that record was, as far as this member heard. */
+uint64_t core_primary_offset(const struct core *c, const struct record *r);
 /* True for the member that the record names: it may hold its epoch again whatever became of its
  * copy, if only to give it away; only the very copy of the record is made writable. */
 bool core_is_named_holder(const struct core *c, const struct record *r);

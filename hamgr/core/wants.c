@@ -51,6 +51,7 @@ static void begin_attempt(struct core *c)
     c->not_empty = 0;
     c->adopted.epoch = 0;
     c->heard_offset = 0;
+    c->heard_epoch = 0;
     c->attempt_seq = (uint32_t)prng_next(&c->prng);
     begin_phase(c);
 }

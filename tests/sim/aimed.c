@@ -61,12 +61,16 @@ void sim_trap(struct sim *w, enum sim_trap kind, unsigned int detail, unsigned i
         return;
     }
     w->trap.kind = TRAP_NONE;
-    /* The process dies here, or after what this step still does. */
+    /* The process dies here, or after what this step still does. Dying is always possible: what
+     * was asked for and not done is forgotten together with the core that asked. */
     if ((w->trap.action == AIM_SELF_KILL || w->trap.action == AIM_SELF_LOST) &&
-        sim_chance(w, 300000))
+        sim_chance(w, 300000)) {
+        w->trap.action = AIM_SELF_KILL;
         w->is_cut_short = true;
-    sim_at(w, w->now_us + (sim_chance(w, 500000) ? 0 : sim_draw(w, 0, 3 * SIM_MS)), EV_TRAP,
-           service, host, other, 0, 0);
+    }
+    sim_at(w,
+           w->now_us + (w->is_cut_short || sim_chance(w, 500000) ? 0 : sim_draw(w, 0, 3 * SIM_MS)),
+           EV_TRAP, service, host, other, 0, 0);
 }
 
 void sim_trap_sprung(struct sim *w, unsigned int service, unsigned int host, unsigned int other)

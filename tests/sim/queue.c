@@ -102,7 +102,7 @@ void sim_defer(struct sim *w, const struct sim_event *e)
     struct sim_host *h = &w->host[e->host];
 
     /* The buffers of the connections are full: messages are lost, but nothing of the host's own. */
-    if (h->deferred_n >= 4096 && e->type == EV_POST &&
+    if (h->deferred_n >= 2048 && e->type == EV_POST &&
         w->post[(uint16_t)e->a].ev.type == ON_MESSAGE) {
         sim_post_free(w, (uint16_t)e->a);
         return;
@@ -198,8 +198,10 @@ void sim_post(struct sim *w, unsigned int service, unsigned int host, int64_t de
 {
     uint16_t i = sim_post_new(w);
 
-    if (i >= SIM_POSTS_MAX)
+    if (i >= SIM_POSTS_MAX) {
+        sim_violated(w, "LIVE", "the world has no room for what host %u must be told", host);
         return;
+    }
     w->post[i].ev = *ev;
     sim_at(w, w->now_us + delay_us, EV_POST, service, host, i, 0, w->host[host].daemon.life);
 }

@@ -135,7 +135,7 @@ void sim_draw_plan(struct sim *w)
         p->sync_standbys + 1 >= p->db_n)
         p->durability = DURABILITY_SYNC; /* else there is nothing to measure */
     p->op_fail_ppm = p->profile >= PROFILE_MIXED && sim_chance(w, 250000) ? 150000 : 0;
-    p->faults_end_us = sim_draw(w, 40, 48) * SIM_S;
+    p->faults_end_us = sim_draw(w, 54, 62) * SIM_S;
     p->converged_by_us = p->faults_end_us + sim_draw(w, 45, 60) * SIM_S;
     sim_draw_weights(w);
 }
