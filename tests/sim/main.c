@@ -13,15 +13,22 @@
 enum { SHOWN_MAX = 5, SHOWN_LINES = 60 };
 
 static const char usage[] =
-    "usage: sim [--seeds N] [--first S] [--jobs J] [--stop-at-first]\n"
-    "           [--stuck] names the seeds that ended without a copy that may take over\n"
+    "usage: sim [--seeds N] [--first S] [--jobs J] [--stop-at-first] [--stuck]\n"
+    "           draws N stories (100), from seed S (1) on, in J processes; --stuck names the\n"
+    "           seeds that ended without a copy that may take over\n"
     "       sim --seed N [--trace] [--verbose]\n"
-    "       sim --story NAME | --stories | --list\n";
+    "           one of them again; --trace tells it, --verbose with every heartbeat\n"
+    "       sim --story NAME | --stories | --list\n"
+    "           a told story with its trace, all of them, what they tell\n"
+    "Ends with 0 when no promise was broken, 1 when one was, 2 when it was called wrongly.\n";
+
+/* One run of the program does one of these. */
+enum mode { MODE_MANY, MODE_ONE, MODE_STORY, MODE_STORIES, MODE_LIST, MODE_HELP };
 
 struct options {
-    uint64_t seeds, first, seed;
-    unsigned int jobs;
-    bool tells_stuck, has_seed, is_traced, is_verbose, stops_at_first, is_list, all_stories;
+    enum mode mode;
+    uint64_t seeds, first, seed, jobs;
+    bool tells_stuck, has_seed, is_traced, is_verbose, stops_at_first;
     const char *story;
 };
 
@@ -260,7 +267,7 @@ static int run_many(const struct options *o)
         perror("sim");
         return 1;
     }
-    for (unsigned int j = 0; j < o->jobs; j++) {
+    for (uint64_t j = 0; j < o->jobs; j++) {
         pid_t pid = fork();
 
         if (pid < 0) {
@@ -288,67 +295,134 @@ static int run_many(const struct options *o)
 /* ---- options ----------------------------------------------------------------------------------
  */
 
-static bool take_number(const char *text, uint64_t *ret)
+/* Digits only: strtoull would take a sign, and make -1 a very large number. */
+static bool take_number(const char *text, uint64_t least, uint64_t most, uint64_t *ret)
 {
     char *end;
 
     errno = 0;
     *ret = strtoull(text, &end, 10);
-    return errno == 0 && end != text && *end == '\0';
+    return errno == 0 && text[0] >= '0' && text[0] <= '9' && *end == '\0' && *ret >= least &&
+           *ret <= most;
 }
 
-static bool take_option(struct options *o, const char *name, const char *value, bool *ret_used)
-{
-    uint64_t jobs;
+struct option {
+    const char *name;
+    enum mode mode;
+    const char *wants; /* NULL: no value */
+};
 
-    *ret_used = false;
-    if (strcmp(name, "--trace") == 0)
-        return o->is_traced = true;
-    if (strcmp(name, "--verbose") == 0)
-        return o->is_traced = o->is_verbose = true;
-    if (strcmp(name, "--stop-at-first") == 0)
-        return o->stops_at_first = true;
-    if (strcmp(name, "--stuck") == 0)
-        return o->tells_stuck = true;
-    if (strcmp(name, "--list") == 0)
-        return o->is_list = true;
-    if (strcmp(name, "--stories") == 0)
-        return o->all_stories = true;
-    if (value == NULL)
-        return false;
-    *ret_used = true;
+static const struct option known[] = {
+    { "--seeds", MODE_MANY, "a number from 1 on" },
+    { "--first", MODE_MANY, "a number" },
+    { "--jobs", MODE_MANY, "a number from 1 to 1024" },
+    { "--stop-at-first", MODE_MANY, NULL },
+    { "--stuck", MODE_MANY, NULL },
+    { "--seed", MODE_ONE, "a number" },
+    { "--trace", MODE_ONE, NULL },
+    { "--verbose", MODE_ONE, NULL },
+    { "--story", MODE_STORY, "a name; --list shows all" },
+    { "--stories", MODE_STORIES, NULL },
+    { "--list", MODE_LIST, NULL },
+    { "--help", MODE_HELP, NULL },
+};
+
+static const struct option *find_option(const char *name)
+{
+    for (size_t i = 0; i < HM_ARRAY_LEN(known); i++)
+        if (strcmp(known[i].name, name) == 0)
+            return &known[i];
+    return NULL;
+}
+
+static bool take_value(struct options *o, const char *name, const char *value)
+{
     if (strcmp(name, "--seeds") == 0)
-        return take_number(value, &o->seeds);
+        return take_number(value, 1, UINT64_MAX, &o->seeds);
     if (strcmp(name, "--first") == 0)
-        return take_number(value, &o->first);
+        return take_number(value, 0, UINT64_MAX, &o->first);
+    if (strcmp(name, "--jobs") == 0)
+        return take_number(value, 1, 1024, &o->jobs);
     if (strcmp(name, "--seed") == 0)
-        return (o->has_seed = take_number(value, &o->seed));
-    if (strcmp(name, "--story") == 0) {
-        o->story = value;
-        return true;
-    }
-    if (strcmp(name, "--jobs") != 0 || !take_number(value, &jobs) || jobs < 1 || jobs > 1024)
-        return false;
-    o->jobs = (unsigned int)jobs;
+        return o->has_seed = take_number(value, 0, UINT64_MAX, &o->seed);
+    o->story = value;
     return true;
+}
+
+static void take_flag(struct options *o, const char *name)
+{
+    o->stops_at_first |= strcmp(name, "--stop-at-first") == 0;
+    o->tells_stuck |= strcmp(name, "--stuck") == 0;
+    o->is_verbose |= strcmp(name, "--verbose") == 0;
+    o->is_traced |= o->is_verbose || strcmp(name, "--trace") == 0;
+}
+
+/* False, and it has said why, when the arguments make no sense. */
+static bool take_arguments(struct options *o, char **argv)
+{
+    const char *first = NULL; /* the option that chose the mode */
+
+    for (argv++; *argv != NULL; argv++) {
+        const struct option *k = find_option(*argv);
+
+        if (k == NULL) {
+            fprintf(stderr, "sim: there is no option '%s'\n", *argv);
+            return false;
+        }
+        if (first != NULL && k->mode != o->mode) {
+            fprintf(stderr, "sim: %s does not go with %s\n", k->name, first);
+            return false;
+        }
+        first = first == NULL ? k->name : first;
+        o->mode = k->mode;
+        if (k->wants == NULL) {
+            take_flag(o, k->name);
+        } else if (argv[1] == NULL || !take_value(o, k->name, *++argv)) {
+            fprintf(stderr, "sim: %s needs %s\n", k->name, k->wants);
+            return false;
+        }
+    }
+    if (o->mode == MODE_ONE && !o->has_seed) {
+        fprintf(stderr, "sim: %s needs --seed\n", first);
+        return false;
+    }
+    return true;
+}
+
+static int carry_out(const struct options *o)
+{
+    switch (o->mode) {
+    case MODE_MANY:
+        return run_many(o);
+    case MODE_ONE:
+        return replay(o);
+    case MODE_STORY:
+        return sim_story(world, o->story, true);
+    case MODE_STORIES:
+        return sim_stories(world);
+    case MODE_LIST:
+        sim_story_list(stdout);
+        return 0;
+    case MODE_HELP:
+        break;
+    }
+    printf("%s", usage);
+    return 0;
 }
 
 int main(int argc, char **argv)
 {
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    struct options o = { .seeds = 100,
+    struct options o = { .mode = MODE_MANY,
+                         .seeds = 100,
                          .first = 1,
-                         .jobs = processors < 1 ? 1 : (unsigned)processors };
+                         .jobs = processors < 1 ? 1 : (uint64_t)processors };
     int rc;
 
-    for (int i = 1; i < argc; i++) {
-        bool is_used;
-
-        if (!take_option(&o, argv[i], i + 1 < argc ? argv[i + 1] : NULL, &is_used)) {
-            fprintf(stderr, "sim: '%s' is not understood\n%s", argv[i], usage);
-            return 2;
-        }
-        i += is_used;
+    (void)argc; /* argv ends with NULL */
+    if (!take_arguments(&o, argv)) {
+        fprintf(stderr, "%s", usage);
+        return 2;
     }
     world = malloc(sizeof *world);
     if (world == NULL) {
@@ -357,18 +431,7 @@ int main(int argc, char **argv)
     }
     sim_init(world);
     (void)signal(SIGABRT, on_abort); /* a known signal: it cannot fail */
-    if (o.is_list) {
-        sim_story_list(stdout);
-        rc = 0;
-    } else if (o.all_stories) {
-        rc = sim_stories(world);
-    } else if (o.story != NULL) {
-        rc = sim_story(world, o.story, true);
-    } else if (o.has_seed) {
-        rc = replay(&o);
-    } else {
-        rc = run_many(&o);
-    }
+    rc = carry_out(&o);
     sim_done(world);
     free(world);
     return rc;
