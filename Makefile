@@ -3,13 +3,13 @@
 #   MODE=debug|release|asan|cov   kind of build, under build/$(MODE)
 #   V=1                           show the commands
 #   CI=1                          warnings are errors
-#   CC CFLAGS CPPFLAGS LDFLAGS LDLIBS PREFIX DESTDIR are the user's and come last
+#   SEEDS=N, SEED=N               how many drawn stories (2000); one of them again
+#   CC CFLAGS CPPFLAGS LDFLAGS LDLIBS are the user's and come last
 
 MODES := debug release asan cov
 MODE  ?= debug
 SEEDS ?= 2000
 SEED  ?=
-PREFIX ?= /usr/local
 ifeq ($(origin CC),default)
 CC := gcc
 endif
@@ -116,17 +116,23 @@ check: ## every suite; as root it first installs what is missing
 check-unit: $(UNIT.$(MODE)) ## unit tests
 	@rc=0; for t in $^; do $$t || rc=1; done; exit $$rc
 
-check-sim: build/release/sim ## the simulator: SEEDS=2000 drawn stories, or SEED=N once again
-	@$< $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+check-sim: build/release/sim ## the simulator: told stories and SEEDS=2000 drawn ones, or SEED=N again
+ifneq ($(SEED),)
+	@$< --seed '$(SEED)'
+else
+	@rc=0; $< --stories || rc=1; $< --seeds '$(SEEDS)' || rc=1; exit $$rc
+endif
 
+# Naming $(MAKE) lends the jobs of this make to those that it starts.
 check-sim-mutants: build/release/sim ## broken guards that the simulator must find
-	@tests/sim/mutants/run.sh
+	@MAKE='$(MAKE)' tests/sim/mutants/run.sh
 
-check-model: ## the Promela model of the register, by spin
+check-model: ## the Promela model of the register, by spin; QUICK=1 less of it, FULL=1 more
 	@tests/model/run.sh
 
-check-asan: $(UNIT.asan) build/asan/sim ## unit tests and 150 stories with sanitizers
-	@rc=0; for t in $(UNIT.asan); do $$t || rc=1; done; build/asan/sim --seeds 150 || rc=1; exit $$rc
+check-asan: $(UNIT.asan) build/asan/sim ## unit tests, told stories and 150 drawn ones with sanitizers
+	@rc=0; for t in $(UNIT.asan); do $$t || rc=1; done; build/asan/sim --stories || rc=1; \
+	    build/asan/sim --seeds 150 || rc=1; exit $$rc
 
 check-pure: $(LIB_OBJ.release) ## core and view call nothing that could block, wait or fail
 	@tests/lint/pure.sh build/release/obj $(PURE_SRC)
@@ -163,7 +169,7 @@ format: ## let clang-format change the C files
 coverage: $(UNIT.cov) build/cov/sim ## lines of hamgr/core that tests reach; below 95 % fails
 	@find build/cov -name '*.gcda' -delete
 	@for t in $(UNIT.cov); do $$t >/dev/null 2>&1 || { echo "coverage: $$t failed" >&2; exit 1; }; done
-	@build/cov/sim --seeds 300 >/dev/null
+	@build/cov/sim --seeds 300 >/dev/null || { echo "coverage: build/cov/sim --seeds 300 failed" >&2; exit 1; }
 	@gcovr --root . --object-directory build/cov --filter 'hamgr/core/' --fail-under-line 95
 
 rules: build/$(MODE)/rules ## print the decision table
@@ -186,8 +192,8 @@ compile_commands.json: FORCE ## for editors and analysers
 	    printf '%s\n{ "directory": "%s", "file": "%s", "command": "%s -c %s" }' \
 	        "$$sep" '$(CURDIR)' "$$f" '$(call COMPILE,$(MODE))' "$$f"; sep=','; done; printf '\n]\n'; } >$@
 
-install: all ## nothing to install yet: the daemon comes next
-	@echo "hamgr has no installable program yet; PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) will be respected"
+install: ## nothing to install yet: the daemon comes next
+	@echo "nothing installed: hamgr has no daemon yet, only its core and the means to check it"
 
 ci: ## what the continuous integration runs
 	@bash .ci/run
