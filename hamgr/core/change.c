@@ -513,6 +513,10 @@ void core_take_order(struct core *c, const struct order *o)
         core_reply(c, o->id, HM_OK, "the switchover is called off");
         return;
     }
+    if (o->kind != ORDER_FORCE && o->id <= core_known(c)->last_order) {
+        core_reply(c, o->id, HM_OK, "it was carried out before");
+        return;
+    }
     c->order = wanted;
     c->resume_after_ms = c->valid_until_ms;
     c->order_until_ms = c->now_ms + ORDER_HEARTBEATS * core_heartbeat_ms(c);

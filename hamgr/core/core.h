@@ -178,7 +178,8 @@ struct core {
         struct ballot ballot; /* counter 0: none */
         struct msg request;
         bool must_answer;
-        bool is_frozen; /* proved by the copy, under this ballot */
+        bool is_frozen;     /* proved by the copy, under this ballot ... */
+        uint64_t server_id; /* ... while this server ran */
     } freeze;
 
     /* The operation under way on the copy. */

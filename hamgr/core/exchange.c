@@ -148,6 +148,7 @@ static void note_renewal(struct core *c, const struct msg *m)
     c->renewed.version = m->version;
     c->renewed.at_ms = c->now_ms;
     c->is_removed = false;
+    c->is_paused = false; /* another holds: the pause was for the own epoch */
     if (core_known(c)->epoch > c->released_epoch)
         c->released_at_ms = HM_PAST;
 }

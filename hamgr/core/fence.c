@@ -21,13 +21,20 @@ void core_ask_fence(struct core *c, enum fence_mode mode, hm_ms until_ms, bool i
     e->fence.is_gate_open = is_gate_open;
 }
 
+/* A version without the pause is ordered, or on its way: from now on the fence has a deadline. */
+static bool is_resuming(const struct core *c)
+{
+    return c->order.kind == ORDER_RESUME || !core_known(c)->is_paused ||
+           (c->state == ST_HOLDER_CHANGE && !c->draft.is_paused);
+}
+
 /* Extends the deadline by what a majority granted; after a stall only by what was granted since. */
 void core_fence_holder(struct core *c)
 {
     hm_ms until_ms;
     bool is_open;
 
-    if (c->is_paused && c->order.kind != ORDER_RESUME) {
+    if (c->is_paused && !is_resuming(c)) {
         core_ask_fence(c, FENCE_PAUSED, 0, true);
         return;
     }

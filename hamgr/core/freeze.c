@@ -67,7 +67,8 @@ void core_want_frozen(struct core *c)
         }
         return;
     }
-    if (!c->freeze.is_frozen || c->copy.follows != HM_NOBODY || c->copy.is_streaming) {
+    if (!c->freeze.is_frozen || c->freeze.server_id != c->copy.server_id ||
+        c->copy.follows != HM_NOBODY || c->copy.is_streaming) {
         c->freeze.is_frozen = false;
         e = core_ask_copy(c, DO_FREEZE, c->freeze.ballot.counter);
         if (e != NULL)

@@ -332,6 +332,8 @@ bool guard_is_fenced(struct core *c)
 {
     if (core_is_operating(c, DO_STOP))
         return false;
+    if (c->thaw_asked_ms != 0 && c->copy.taken_at_ms <= c->thaw_asked_ms)
+        return false; /* the probe is older than the last word to the helper */
     if (c->copy.fence != FENCE_SUSPENDED)
         return false; /* the kernel may still hold acknowledgements behind an open gate */
     return c->copy.state == COPY_DOWN || c->copy.state == COPY_ABSENT ||

@@ -117,6 +117,7 @@ static void note_success(struct core *c)
     switch ((int)c->op.type) {
     case DO_FREEZE:
         c->freeze.is_frozen = c->op.detail == c->freeze.ballot.counter;
+        c->freeze.server_id = c->copy.server_id;
         break;
     case DO_PROVE:
         c->proved_server = c->copy.server_id;

@@ -50,6 +50,9 @@ static void begin_attempt(struct core *c)
     clear_votes(c);
     c->not_empty = 0;
     c->adopted.epoch = 0;
+    /* Before the first record a slot is whoever answers now: a replaced disk is another member. */
+    if (core_known(c)->epoch == 0)
+        memset(c->incarnations, 0, sizeof c->incarnations);
     c->heard_offset = 0;
     c->heard_epoch = 0;
     c->attempt_seq = (uint32_t)prng_next(&c->prng);
@@ -282,15 +285,25 @@ static void want_yield(struct core *c)
         core_send_to(c, c->yield_to, &m);
 }
 
+/* R4: the own voter has accepted it. And a holder sends a version without the pause only when the
+ * fence shows a deadline; from then on the pause is not in force. */
+static bool may_draft_leave(struct core *c)
+{
+    bool is_resume = c->is_paused && !c->draft.is_paused;
+
+    if (!has_own_acceptance(c) ||
+        (is_resume && c->state == ST_HOLDER_CHANGE && c->copy.fence != FENCE_LEASE))
+        return false;
+    c->is_paused = c->is_paused && c->draft.is_paused;
+    return true;
+}
+
 static void want_acceptances(struct core *c)
 {
     if (!has_own_acceptance(c) || (c->granted & core_slot_bit(c->self)) == 0)
         ask_self(c, MSG_ACCEPT);
-    if (has_own_acceptance(c)) {
-        if (!c->draft.is_paused)
-            c->is_paused = false; /* not in force from the sending on: the lease is valid here */
+    if (may_draft_leave(c))
         ask_slots(c, record_electorate(&c->draft), MSG_ACCEPT);
-    }
 }
 
 /* --- renewing
@@ -336,7 +349,7 @@ static void want_renewals(struct core *c)
         return;
     c->renew_at_ms = c->now_ms + core_heartbeat_ms(c);
     (void)core_due(c, c->renew_at_ms);
-    if (c->state == ST_HOLDER_CHANGE && has_own_acceptance(c))
+    if (c->state == ST_HOLDER_CHANGE && may_draft_leave(c))
         m = make_request(c, MSG_ACCEPT);
     else {
         m.version = c->chosen_version;

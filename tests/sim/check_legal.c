@@ -186,6 +186,8 @@ static void a_thaw(struct check *ck, int node)
     check_look(ck, node, &copy);
     if (copy.state != COPY_PRIMARY || !copy.is_suspended)
         return;
+    if (ck->node[node].clocks_stood)
+        return; /* it cannot know, and what it acknowledges is looked at elsewhere */
     if (!holds(ck, node))
         check_break(ck, INV_LEGAL, "node %d: thaws a primary without a lease", node);
     else if (r == NULL || check_slot(ck, r, r->holder) != node || r->copy_id != copy.copy_id)

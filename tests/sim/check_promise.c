@@ -113,7 +113,8 @@ static void a_frozen_log(struct check *ck, int node, const struct msg *m)
     if (m->at.offset < c.flushed || (c.state == COPY_STANDBY && m->at.offset > c.end))
         check_break(ck, INV_LEGAL, "node %d: says its log ends at %llu; it ends at %llu", node,
                     (unsigned long long)m->at.offset, (unsigned long long)c.end);
-    if (c.state == COPY_STANDBY && !c.is_final)
+    /* One that restarted a moment ago has nothing new on its disk if it was frozen before. */
+    if (c.state == COPY_STANDBY && !c.is_final && m->at.offset != c.end)
         check_break(ck, INV_LEGAL, "node %d: answers LOG_FREEZE before its log is read", node);
     a = check_attempt(ck, &m->ballot);
     a->answer[node].copy_id = c.copy_id;

@@ -139,6 +139,8 @@ static void is_the_only_writer(struct check *ck, int node, uint64_t epoch)
     bool after_promotion = ck->promoted_epoch > epoch && ck->promoted_node != node;
     bool after_ack = ck->acked_epoch > epoch && ck->acked_node != node;
 
+    /* A machine that stood still with its clocks may acknowledge for a moment. In the sync modes
+     * that can only be what its standbys had confirmed before: P2 looks at each of them. */
     if ((!after_promotion && !after_ack) || n->is_excused || n->clocks_stood)
         return;
     check_break(ck, INV_P1, "node %d acknowledges in epoch %llu after node %d %s in epoch %llu",

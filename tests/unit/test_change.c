@@ -216,7 +216,7 @@ static void a_repeated_order_is_answered_and_not_carried_out_again(void **state)
     version = core_record(&t.core)->version;
     order(ORDER_PAUSE, 1, 0);
     told_run(&t, t.now_ms + 300);
-    is_replied(1, HM_OK, "a majority accepted");
+    is_replied(1, HM_OK, "it was carried out before");
     assert_int_equal(core_record(&t.core)->version, version);
 }
 

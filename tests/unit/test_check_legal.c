@@ -264,6 +264,7 @@ static void a_frozen_log_that_is_not_read_is_found(void **state)
     (void)state;
     world.copy[B].is_streaming = false;
     world.copy[B].is_final = false;
+    world.copy[B].end = 2000; /* on its disk, not read yet */
     promises(B, ballot(A, 4));
     says_frozen(B, A, ballot(A, 4), 1000);
     is_broken(INV_LEGAL);
