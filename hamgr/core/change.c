@@ -470,8 +470,10 @@ static const char *order_fault(struct core *c, struct order *o)
     }
     if (!core_is_holder_state(c->state) || c->state == ST_HANDOVER)
         return "this member is not the holder";
-    if (o->id <= r->last_order)
+    if (o->id == r->last_order)
         return NULL;
+    if (o->id < r->last_order)
+        return "a newer order has been carried out";
     if (c->order.kind != ORDER_NONE && o->kind != ORDER_CANCEL)
         return "another order is under way";
     switch (o->kind) {
@@ -493,7 +495,7 @@ static const char *order_fault(struct core *c, struct order *o)
     return "the order is unknown";
 }
 
-static void drop_order(struct core *c, enum hm_rc rc, const char *why)
+void core_drop_order(struct core *c, enum hm_rc rc, const char *why)
 {
     core_reply(c, c->order.id, rc, why);
     c->order.kind = ORDER_NONE;
@@ -509,14 +511,16 @@ void core_take_order(struct core *c, const struct order *o)
         return;
     }
     if (o->kind == ORDER_CANCEL) {
-        drop_order(c, HM_REFUSED, "called off");
+        core_drop_order(c, HM_REFUSED, "called off");
         core_reply(c, o->id, HM_OK, "the switchover is called off");
         return;
     }
-    if (o->kind != ORDER_FORCE && o->id <= core_known(c)->last_order) {
+    if (o->kind != ORDER_FORCE && o->id == core_known(c)->last_order) {
         core_reply(c, o->id, HM_OK, "it was carried out before");
         return;
     }
+    if (c->order.kind != ORDER_NONE)
+        core_drop_order(c, HM_REFUSED, "a failover was forced");
     c->order = wanted;
     c->resume_after_ms = c->valid_until_ms;
     c->order_until_ms = c->now_ms + ORDER_HEARTBEATS * core_heartbeat_ms(c);
@@ -537,12 +541,12 @@ void core_follow_order(struct core *c)
         return;
     if (c->order.kind == ORDER_SWITCHOVER) {
         if (r->holder == c->order.member && core_followed_holder(c) == r->holder)
-            drop_order(c, HM_OK, "the named member is primary");
+            core_drop_order(c, HM_OK, "the named member is primary");
         else if (core_due(c, c->order_until_ms))
-            drop_order(c, HM_TIMED_OUT, "the named member did not become primary in time");
+            core_drop_order(c, HM_TIMED_OUT, "the named member did not become primary in time");
     } else if (is_in_force) {
-        drop_order(c, HM_OK, "a majority accepted");
+        core_drop_order(c, HM_OK, "a majority accepted");
     } else if (core_due(c, c->order_until_ms)) {
-        drop_order(c, HM_TIMED_OUT, "no majority accepted in time");
+        core_drop_order(c, HM_TIMED_OUT, "no majority accepted in time");
     }
 }

@@ -4,6 +4,8 @@
  * step. A wish stays until a probe shows it fulfilled; nothing is asked for only once. */
 #include "core/inner.h"
 
+#define STOP_HEARTBEATS 40 /* how long a clean stop may take before the server is killed */
+
 #include <string.h>
 
 /* --- the copy of a follower --------------------------------------------------------------------
@@ -256,19 +258,18 @@ static void want_holder(struct core *c)
     }
 }
 
-/* Giving away: after a switchover everything is streamed first; else no time is lost. */
+/* Giving away: after a switchover everything is streamed first, if it does not take too long;
+ * else no time is lost. */
 static void want_fenced(struct core *c)
 {
     bool is_planned = core_known(c)->switchover.phase != SWITCH_NONE && c->copy.is_healthy;
+    bool may_stop = !core_due(c, c->since_ms + STOP_HEARTBEATS * core_heartbeat_ms(c));
 
     if (guard_is_fenced(c))
         return;
-    if (is_planned && c->copy.state == COPY_PRIMARY && c->op_failed != DO_STOP) {
-        core_fence_holder(c);
+    if (may_stop && is_planned && c->copy.state == COPY_PRIMARY && c->op_failed != DO_STOP)
         (void)core_ask_copy(c, DO_STOP, 0);
-        return;
-    }
-    if (core_is_operating(c, DO_STOP)) {
+    if (may_stop && core_is_operating(c, DO_STOP)) {
         core_fence_holder(c);
         return;
     }
@@ -308,7 +309,7 @@ void core_want_copy(struct core *c)
     if (c->state == ST_STOPPED || c->state == ST_BLANK || c->state == ST_OUTSIDE)
         return;
     holder = core_followed_holder(c);
-    if (c->is_paused)
+    if (core_is_pause_in_force(c))
         return;
     if (c->state == ST_FETCH)
         want_fetched(c);

@@ -102,6 +102,9 @@ struct core {
     struct view view;
     struct copy copy; /* the newest probe of the own copy */
     bool has_copy;
+    uint32_t probes;             /* how many have been heard of */
+    uint32_t fence_asked_probes; /* ... when the fence was last told another mode */
+    hm_ms copy_noted_ms;         /* when that probe was heard of */
 
     struct msg inbox[CORE_INBOX_MAX]; /* requests that wait for a write (R3); records are copied */
     struct record inbox_record[CORE_INBOX_MAX];

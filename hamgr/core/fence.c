@@ -10,6 +10,8 @@ void core_ask_fence(struct core *c, enum fence_mode mode, hm_ms until_ms, bool i
 
     if (is_as_asked && (is_in_force || !core_due(c, c->fence_asked_at_ms + core_heartbeat_ms(c))))
         return;
+    if (c->fence_asked != mode)
+        c->fence_asked_probes = c->probes;
     c->fence_asked = mode;
     c->fence_asked_until_ms = until_ms;
     c->fence_asked_gate = is_gate_open;
@@ -19,6 +21,20 @@ void core_ask_fence(struct core *c, enum fence_mode mode, hm_ms until_ms, bool i
     e->fence.suspend_ms = until_ms - c->config.fence_margin_ms;
     e->fence.until_ms = until_ms;
     e->fence.is_gate_open = is_gate_open;
+}
+
+/* The pause excuses only the holder of a paused record, in a cluster that is still this one. */
+bool core_is_pause_in_force(const struct core *c)
+{
+    const struct record *r = core_known(c);
+
+    return c->is_paused && r->is_paused && r->holder == c->self && !c->is_outdated;
+}
+
+/* Nobody says that the helper lives once the probes are silent. */
+bool core_fence_answers(struct core *c)
+{
+    return c->copy.fence_answers && !core_due(c, c->copy_noted_ms + 2 * core_ttl_ms(c));
 }
 
 /* A version without the pause is ordered, or on its way: from now on the fence has a deadline. */
@@ -88,11 +104,14 @@ bool core_may_be_promoted(const struct core *c)
  * lease when the helper's deadline comes, at the latest; asking as well costs nothing. */
 void core_fence_others(struct core *c)
 {
-    if (c->is_paused || c->copy.state == COPY_UNKNOWN)
+    if (core_is_pause_in_force(c) || c->copy.state == COPY_UNKNOWN)
         return;
     if (!core_is_running(c))
         core_ask_fence(c, FENCE_STANDBY, 0, true);
-    else if (c->copy.fence == FENCE_PAUSED || core_may_be_promoted(c))
+    else if (core_may_be_promoted(c)) {
+        if (c->had_lease)
+            core_ask_fence(c, FENCE_SUSPENDED, 0, false);
+    } else if (c->copy.fence == FENCE_PAUSED && c->copy.state != COPY_PRIMARY)
         return;
     else if (c->copy.state != COPY_PRIMARY)
         core_ask_fence(c, FENCE_STANDBY, 0, true);

@@ -88,7 +88,7 @@ bool guard_is_not_to_stand(struct core *c)
 /* Without the helper nothing would stop a primary whose lease ran out. */
 bool guard_fence_is_silent(struct core *c)
 {
-    return c->has_copy && !c->copy.fence_answers && !c->is_paused;
+    return c->has_copy && !core_fence_answers(c) && !c->is_paused;
 }
 
 bool guard_copy_cannot_lead(struct core *c)
@@ -334,6 +334,9 @@ bool guard_is_fenced(struct core *c)
         return false;
     if (c->thaw_asked_ms != 0 && c->copy.taken_at_ms <= c->thaw_asked_ms)
         return false; /* the probe is older than the last word to the helper */
+    if (c->fence_asked != FENCE_SUSPENDED || c->probes == c->fence_asked_probes ||
+        c->copy.taken_at_ms < c->fence_asked_at_ms)
+        return false;
     if (c->copy.fence != FENCE_SUSPENDED)
         return false; /* the kernel may still hold acknowledgements behind an open gate */
     return c->copy.state == COPY_DOWN || c->copy.state == COPY_ABSENT ||

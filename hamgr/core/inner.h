@@ -77,6 +77,8 @@ bool core_is_diverged(const struct core *c);
 void core_ask_fence(struct core *c, enum fence_mode mode, hm_ms until_ms, bool is_gate_open);
 void core_fence_holder(struct core *c);
 void core_fence_others(struct core *c);
+bool core_is_pause_in_force(const struct core *c);
+bool core_fence_answers(struct core *c);
 void core_kill_copy(struct core *c);
 void core_thaw_copy(struct core *c);
 /* The fence holds the copy for one that a lease makes writable. */
@@ -115,6 +117,7 @@ void core_takeover_build(struct core *c);
 void core_force_build(struct core *c);
 void core_take_order(struct core *c, const struct order *o);
 void core_follow_order(struct core *c);
+void core_drop_order(struct core *c, enum hm_rc rc, const char *why);
 
 /* choose.c */
 /* True if the record's epoch runs on this very copy: it has all that its epoch acknowledged. */

@@ -93,6 +93,8 @@ static void store_copy(struct core *c, const struct copy *copy)
         core_take_stall(c); /* whatever made the helper stop it: a full round must follow */
     c->copy = *copy;
     c->has_copy = true;
+    c->copy_noted_ms = c->now_ms;
+    c->probes++;
     if ((copy->state == COPY_DOWN || copy->state == COPY_STANDBY) && !core_is_diverged(c))
         c->wants_rebuild = false;
     view_note_copy(&c->view, copy, c->now_ms);

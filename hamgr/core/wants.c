@@ -66,6 +66,8 @@ static void enter_standing(struct core *c, enum core_state before)
     bool is_failed = before == ST_PREVOTE || before == ST_PREPARE || before == ST_FREEZE ||
                      before == ST_FETCH || before == ST_ACCEPT;
 
+    if (c->order.kind == ORDER_FORCE)
+        core_drop_order(c, HM_TIMED_OUT, "the own voter could not accept it in time");
     if (core_is_holder_state(before))
         core_alert(c, ALERT_LOST_LEASE, core_known(c)->epoch);
     c->stand_at_ms = c->now_ms;
@@ -321,9 +323,9 @@ static void send_record(struct core *c, uint8_t slot)
 }
 
 /* A holder whose fence does not answer, or whose deadline has passed, lets its lease run out. */
-static bool may_renew(const struct core *c)
+static bool may_renew(struct core *c)
 {
-    return c->now_ms < c->valid_until_ms && (c->copy.fence_answers || c->is_paused);
+    return c->now_ms < c->valid_until_ms && (core_fence_answers(c) || c->is_paused);
 }
 
 /* One transmission to all, the own voter included: the same moment, the same seq. */

@@ -114,7 +114,7 @@ static void take_mode(struct sim *w, const struct sim_event *e)
     enforce(w, e->service, e->host);
     if (!was_open)
         sim_gate_opened(w, e->service, e->host);
-    if (is_news) {
+    if (is_news || mode == FENCE_SUSPENDED) {
         sim_tell(w, TALE_FENCE, e->service, e->host, mode, f->is_gate_open, 0, 0, "mode");
         sim_changed(w, e->service, e->host);
     }

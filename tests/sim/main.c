@@ -430,7 +430,8 @@ int main(int argc, char **argv)
         return 1;
     }
     sim_init(world);
-    (void)signal(SIGABRT, on_abort); /* a known signal: it cannot fail */
+    if (o.mode == MODE_MANY || o.mode == MODE_ONE) /* a story has nowhere to go on from */
+        (void)signal(SIGABRT, on_abort);           /* a known signal: it cannot fail */
     rc = carry_out(&o);
     sim_done(world);
     free(world);
