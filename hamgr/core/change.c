@@ -240,6 +240,10 @@ static bool is_durability_to_change(const struct core *c, const struct record *r
 {
     if (r->durability == r->goal || !is_held_by_fence(c))
         return false;
+    /* strict is promised once no commit can return alone any more. */
+    if (r->goal == DURABILITY_STRICT && r->durability == DURABILITY_SYNC)
+        return c->copy.state == COPY_PRIMARY && c->copy.names != NAMES_EMPTY &&
+               c->proved_server == c->copy.server_id;
     if (r->goal == DURABILITY_ASYNC || r->durability != DURABILITY_ASYNC)
         return true;
     return r->pairs_n == 1 && !pair_is_alone(&r->pairs[0]) &&
@@ -393,7 +397,6 @@ void core_change_build(struct core *c, enum change_kind kind)
         break;
     case CHANGE_NOTHING:
     case CHANGE_LAST_KNOWN:
-    case CHANGE_REBALLOT:
         break;
     }
     if (c->copy.state == COPY_PRIMARY && c->copy.copy_id == r->copy_id)

@@ -104,9 +104,19 @@ static void lead_standby(struct core *c, uint8_t holder)
     }
 }
 
+static bool is_foreign(const struct core *c)
+{
+    uint64_t system_id = core_known(c)->system_id;
+
+    return c->copy.state != COPY_ABSENT && system_id != 0 && c->copy.system_id != 0 &&
+           c->copy.system_id != system_id;
+}
+
 /* holder: heard renewing the record accepted here (R6); only then may the copy be changed. */
 static void want_follower(struct core *c, uint8_t holder)
 {
+    if (is_foreign(c))
+        return; /* not a copy of this service at all: nobody but its owner may touch it */
     if (core_may_be_promoted(c)) {
         core_kill_copy(c);
         return;

@@ -25,6 +25,7 @@ void core_init(struct core *c, const struct core_config *config)
     c->repointed_to = HM_NOBODY;
     for (unsigned slot = 0; slot < HM_MEMBERS_MAX; slot++) {
         c->acked_sent_ms[slot] = HM_PAST;
+        c->acked_newest_ms[slot] = HM_PAST;
         c->acked_until_ms[slot] = HM_PAST;
         c->streamed_ms[slot] = HM_PAST;
     }
@@ -102,19 +103,19 @@ uint16_t core_votes(const struct core *c, const struct record *r)
 hm_ms core_lease_until(const struct core *c, hm_ms sent_since_ms)
 {
     const struct record *r = c->state == ST_ACCEPT ? &c->draft : core_known(c);
+    const hm_ms *until_ms = sent_since_ms == HM_PAST ? c->acked_until_ms : c->acked_newest_ms;
     hm_ms best_ms = HM_PAST;
 
     for (unsigned i = 0; i < HM_MEMBERS_MAX; i++) {
-        hm_ms until_ms = c->acked_until_ms[i];
         uint16_t supporters = 0;
 
-        if (until_ms <= best_ms)
+        if (until_ms[i] <= best_ms)
             continue;
         for (unsigned j = 0; j < HM_MEMBERS_MAX; j++)
-            if (c->acked_until_ms[j] >= until_ms && c->acked_sent_ms[j] >= sent_since_ms)
+            if (until_ms[j] >= until_ms[i] && c->acked_sent_ms[j] >= sent_since_ms)
                 supporters |= core_slot_bit((uint8_t)j);
         if (record_is_lease_majority(r, supporters))
-            best_ms = until_ms;
+            best_ms = until_ms[i];
     }
     return best_ms;
 }

@@ -135,6 +135,7 @@ struct core {
     bool wants_rebuild; /* the own copy diverged */
     bool has_news;      /* an answer was heard since the last decision */
     bool must_raise;    /* nobody took over from here: the own server is started again */
+    bool is_alone;      /* the record that runs lets the primary acknowledge alone */
     bool has_deferred;  /* went back once to let another go first */
     bool had_lease;     /* since the daemon started */
     hm_ms gossip_at_ms;
@@ -154,9 +155,10 @@ struct core {
     /* The lease held. */
     struct sent sent[CORE_SENT_MAX];
     uint32_t seq;
-    hm_ms acked_sent_ms[HM_MEMBERS_MAX];  /* send time of the newest acknowledged transmission */
-    hm_ms acked_until_ms[HM_MEMBERS_MAX]; /* until when it supports the lease; HM_PAST: never */
-    hm_ms valid_until_ms;                 /* computed from them; HM_PAST: no lease */
+    hm_ms acked_sent_ms[HM_MEMBERS_MAX];   /* send time of the newest acknowledged transmission */
+    hm_ms acked_newest_ms[HM_MEMBERS_MAX]; /* until when that very one supports the lease */
+    hm_ms acked_until_ms[HM_MEMBERS_MAX];  /* until when it supports the lease; HM_PAST: never */
+    hm_ms valid_until_ms;                  /* computed from them; HM_PAST: no lease */
     hm_ms renew_at_ms;
     bool is_paused;           /* paused is in force for this holder: not fenced */
     hm_ms distrust_before_ms; /* transmissions before this do not extend the fence */

@@ -3,7 +3,13 @@
  * Effects are carried out in order. Every effect may be asked for twice: when it is already so,
  * or under way, the adapter does nothing. Copy operations (DO_START to DO_MARKER) run one at a
  * time on a copy and are numbered; a newer one takes the place of one that can be given up
- * (effect_can_be_given_up()), and waits for any other. Each ends in an ON_DONE. */
+ * (effect_can_be_given_up()), and waits for any other. Each ends in an ON_DONE.
+ *
+ * DO_FENCE, DO_THAW and DO_KILL have no ON_DONE: a probe follows each of them at once. DO_STOP may
+ * be left to run for 40 heartbeats, then DO_KILL follows. DO_MARKER ends well when a transactional
+ * commit, written with synchronous_commit = on after the names were in force, has returned, `need`
+ * copies of the pair have flushed it, and every walsender has sent it or is gone (a walsender may
+ * release by the rule that it read last); it may take for ever. */
 #ifndef HAMGR_CORE_EFFECT_H
 #define HAMGR_CORE_EFFECT_H
 
@@ -31,7 +37,7 @@
     /* Redis knows no names: only the copies that they name may be attached; others are cut off */ \
     X(DO_SET_NAMES, "set-names") /* synchronous_standby_names, until a new connection shows it */  \
     X(DO_PROVE, "prove")         /* that a commit waits under the names that nobody has */         \
-    X(DO_MARKER, "marker")       /* a commit returns under `pair` and `need` have flushed it */    \
+    X(DO_MARKER, "marker")       /* a commit returned; `need` flushed it, all got it */            \
     X(DO_REPOINT, "repoint")     /* clients to `member` */                                         \
     X(DO_ALERT, "alert")                                                                           \
     X(DO_REPLY, "reply") /* how an order ended */

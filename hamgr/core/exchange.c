@@ -56,6 +56,7 @@ void core_notice_record(struct core *c)
         for (unsigned slot = 0; slot < HM_MEMBERS_MAX; slot++)
             if (r->member[slot].incarnation != c->seen_incarnation[slot]) {
                 c->seen_incarnation[slot] = r->member[slot].incarnation;
+                c->acked_newest_ms[slot] = HM_PAST;
                 c->acked_until_ms[slot] = HM_PAST; /* that was another member's vote */
                 view_forget(&c->view, (uint8_t)slot);
             }
@@ -231,8 +232,10 @@ static void note_support(struct core *c, uint8_t from, const struct msg *m)
     if (ballot_compare(&m->ballot, &s->ballot) != 0)
         return; /* of a former life */
     until_ms = s->at_ms + s->ttl_ms - (s->ttl_ms + 49) / 50;
-    if (s->at_ms > c->acked_sent_ms[from])
+    if (s->at_ms > c->acked_sent_ms[from]) {
         c->acked_sent_ms[from] = s->at_ms;
+        c->acked_newest_ms[from] = until_ms;
+    }
     if (until_ms > c->acked_until_ms[from]) {
         c->acked_until_ms[from] = until_ms;
         c->valid_until_ms = core_lease_until(c, HM_PAST);

@@ -109,7 +109,6 @@ enum change_kind {
     CHANGE_DURABILITY,
     CHANGE_SWITCH_OFF,
     CHANGE_LAST_KNOWN,
-    CHANGE_REBALLOT,
 };
 enum change_kind core_change_wanted(struct core *c);
 void core_change_build(struct core *c, enum change_kind kind);

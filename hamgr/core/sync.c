@@ -171,6 +171,8 @@ static void want_alone(struct core *c)
 
     if (seen_names(c) != names)
         set_names(c, names, NULL);
+    else if (names == NAMES_NOBODY && c->proved_server != c->copy.server_id)
+        (void)core_ask_copy(c, DO_PROVE, c->copy.server_id);
 }
 
 /* Whether commits wait at all is one flag that the checkpointer sets late; so a commit must be

@@ -22,6 +22,7 @@ static void forget_lease(struct core *c)
 {
     for (unsigned slot = 0; slot < HM_MEMBERS_MAX; slot++) {
         c->acked_sent_ms[slot] = HM_PAST;
+        c->acked_newest_ms[slot] = HM_PAST;
         c->acked_until_ms[slot] = HM_PAST;
     }
     c->valid_until_ms = HM_PAST;
@@ -110,6 +111,17 @@ static void enter_accept(struct core *c)
     begin_phase(c);
 }
 
+/* Told when it begins: from here on the primary acknowledges alone, and nobody may take over. */
+static void note_alone(struct core *c)
+{
+    const struct record *r = core_known(c);
+    bool is_alone = r->goal != DURABILITY_ASYNC && r->pairs_n == 1 && pair_is_alone(&r->pairs[0]);
+
+    if (is_alone && !c->is_alone)
+        core_alert(c, ALERT_ALONE, r->epoch);
+    c->is_alone = is_alone;
+}
+
 static void enter_holder(struct core *c, enum core_state before)
 {
     c->is_chosen = true;
@@ -127,6 +139,7 @@ static void enter_holder(struct core *c, enum core_state before)
     c->had_lease = true;
     c->renew_at_ms = c->now_ms; /* the others follow on a RENEW, not on the ACCEPT (R6) */
     c->lagging = 0;
+    note_alone(c);
     if (c->copy.state == COPY_SUSPENDED)
         core_take_stall(c); /* it thaws after a full round that began as the holder */
     if (before == ST_ACCEPT && c->alerted_epoch != core_known(c)->epoch) {
@@ -186,6 +199,8 @@ void core_enter(struct core *c, enum core_state s)
         enter_holder_change(c, before);
     else if (s == ST_RELEASED)
         enter_released(c);
+    else if (s == ST_STOPPED)
+        core_alert(c, ALERT_STOPPED, core_known(c)->epoch);
     if (core_is_holder_state(s) && s != ST_HOLDER)
         c->is_chosen = false;
     if (s == ST_FOLLOWING)
