@@ -18,7 +18,7 @@ enum {
     SIM_SERVICES_MAX = 2,
     SIM_BRANCHES_MAX = 512, /* of one service */
     SIM_WRITES_MAX = 64,    /* not yet acknowledged, on one copy; a power of two */
-    SIM_POSTS_MAX = 16384,   /* events on their way to a core */
+    SIM_POSTS_MAX = 16384,  /* events on their way to a core */
     SIM_RECORDS_MAX = 1024, /* records that travel with them */
     SIM_TRACE_MAX = 1024,   /* a power of two */
     SIM_FAULTS_MAX = 64,    /* kinds */
