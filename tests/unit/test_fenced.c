@@ -1,0 +1,229 @@
+/* What proves that the own copy is fenced, and what a holder does that is not told so. */
+#include "core/core.h"
+
+#include "tests/unit/told.h"
+
+enum { DB1, DB2, DB3, START_MS = 10000, STOP_MS = 40 * TOLD_HEARTBEAT_MS };
+
+static struct told t;
+static struct record record;
+
+/* db1 of three runs the primary that the record names. */
+static int make_world(void **state)
+{
+    (void)state;
+    told_init(&t, 3, 0, DB1);
+    told_record(&record, &t.first);
+    told_primary(&t.copy, DB1);
+    return 0;
+}
+
+static void runs_for(hm_ms ms)
+{
+    told_run(&t, t.now_ms + ms);
+}
+
+static void leads(void)
+{
+    (void)told_start_all(&t, &record, START_MS);
+    runs_for(1000);
+    assert_string_equal(core_state_name(t.core.state), "holder");
+    told_forget(&t);
+}
+
+static void switches_over_to(uint8_t member)
+{
+    (void)told_order(&t, (struct order){ .kind = ORDER_SWITCHOVER, .id = 1, .member = member });
+}
+
+/* The operation that does not end ends after all. */
+static void ends(enum core_effect_type op)
+{
+    struct told_event *e = told_post(&t, ON_DONE, t.now_ms + 1);
+
+    e->ev.done.op = t.last[op].op;
+    e->op = op;
+    e->asked = t.last[op];
+}
+
+/* --- the proof ---------------------------------------------------------------------------------
+ */
+
+/* A switchover that waits for its successor; a moment ago hamgr-fence came back without its file,
+ * stopped the copy and was told to let it go on. No probe has seen it run again. */
+static void is_thawed_while_the_successor_is_unwell(void)
+{
+    t.stuck = 1u << DO_CHECKPOINT;
+    switches_over_to(DB2);
+    runs_for(200);
+    t.gossip[DB2].is_healthy = false;
+    runs_for(150);
+    t.stuck = 0;
+    ends(DO_CHECKPOINT);
+    runs_for(20);
+    t.copy.fence = FENCE_SUSPENDED;
+    t.copy.state = COPY_SUSPENDED;
+    t.copy.is_gate_open = false;
+    (void)told_probe(&t);
+    t.probe_ms = t.now_ms + 500;
+    for (unsigned i = 0; i < 400 && t.asked[DO_THAW] == 0; i++)
+        runs_for(1);
+    assert_int_equal(t.asked[DO_THAW], 1);
+    assert_int_equal(t.copy.state, COPY_PRIMARY);
+    assert_int_equal(t.core.copy.state, COPY_SUSPENDED);
+}
+
+static void a_probe_from_before_the_thaw_proves_no_fence(void **state)
+{
+    struct msg m;
+
+    (void)state;
+    leads();
+    is_thawed_while_the_successor_is_unwell();
+    t.gossip[DB2].is_healthy = true;
+    m = told_message(&t, DB2, MSG_GOSSIP);
+    (void)told_hear(&t, &m);
+    assert_string_equal(core_state_name(t.core.state), "handover");
+    told_run(&t, t.probe_ms - 1);
+    assert_int_equal(t.sent[MSG_RELEASE], 0);
+    assert_int_equal(t.last[DO_FENCE].fence.mode, FENCE_SUSPENDED);
+    told_run(&t, t.probe_ms); /* the first one after the word to the helper */
+    assert_true(t.sent[MSG_RELEASE] > 0);
+    assert_int_equal(t.copy.fence, FENCE_SUSPENDED);
+    assert_int_not_equal(t.copy.state, COPY_PRIMARY);
+}
+
+/* A server that died by itself: its sockets may hold what the kernel has not sent yet. */
+static void dies(void)
+{
+    leads();
+    t.copy.state = COPY_DOWN;
+    t.copy.is_healthy = false;
+    t.copy.fence = FENCE_SUSPENDED; /* by the helper itself, not on the word of the core */
+    (void)told_probe(&t);
+    t.probe_ms = t.now_ms + 300;
+    assert_string_equal(core_state_name(t.core.state), "handover");
+    assert_int_equal(t.last[DO_FENCE].fence.mode, FENCE_SUSPENDED);
+}
+
+static void a_server_that_is_down_is_fenced_before_the_lease_is_given_away(void **state)
+{
+    (void)state;
+    dies();
+    told_run(&t, t.probe_ms - 1);
+    assert_int_equal(t.sent[MSG_RELEASE], 0);
+    told_run(&t, t.probe_ms);
+    assert_true(t.sent[MSG_RELEASE] > 0);
+}
+
+static void a_probe_that_began_before_the_word_to_the_helper_proves_no_fence(void **state)
+{
+    struct core_event late = { .type = ON_COPY };
+
+    (void)state;
+    dies();
+    late.copy = t.copy;
+    late.copy.taken_at_ms = t.now_ms - 1;
+    late.at_ms = t.now_ms + 10;
+    (void)told_feed(&t, &late);
+    assert_string_equal(core_state_name(t.core.state), "handover");
+    assert_int_equal(t.sent[MSG_RELEASE], 0);
+}
+
+/* --- the stop ----------------------------------------------------------------------------------
+ */
+
+static void a_stop_that_hangs(void)
+{
+    leads();
+    t.stuck = 1u << DO_STOP;
+    switches_over_to(DB2);
+    for (unsigned i = 0; i < 100 && t.core.state != ST_HANDOVER; i++)
+        runs_for(1);
+    assert_string_equal(core_state_name(t.core.state), "handover");
+    assert_int_equal(t.asked[DO_STOP], 1);
+}
+
+static void a_clean_stop_has_its_time(void **state)
+{
+    (void)state;
+    a_stop_that_hangs();
+    told_run(&t, t.core.since_ms + STOP_MS - 1);
+    assert_int_equal(t.asked[DO_STOP], 1);
+    assert_int_equal(t.asked[DO_KILL], 0);
+    assert_int_equal(t.copy.fence, FENCE_LEASE); /* standbys still stream */
+}
+
+static void a_clean_stop_that_hangs_is_followed_by_a_kill(void **state)
+{
+    (void)state;
+    a_stop_that_hangs();
+    told_run(&t, t.core.since_ms + STOP_MS);
+    assert_int_equal(t.asked[DO_KILL], 1);
+    assert_int_equal(t.last[DO_FENCE].fence.mode, FENCE_SUSPENDED);
+    t.failing = 1u << DO_STOP; /* nothing is left to be stopped */
+    ends(DO_STOP);
+    runs_for(TOLD_PROBE_MS + 1);
+    assert_true(told_has(&t, "handover -> released: its copy can acknowledge nothing any more"));
+    assert_true(t.sent[MSG_RELEASE] > 0);
+    assert_int_equal(t.copy.state, COPY_DOWN);
+}
+
+/* --- no probe ----------------------------------------------------------------------------------
+ */
+
+static void while_probes_come_late_the_holder_renews(void **state)
+{
+    (void)state;
+    leads();
+    for (unsigned i = 0; i < 5; i++) {
+        t.probe_ms = t.copy.taken_at_ms + 2 * TOLD_TTL_MS - 1;
+        told_run(&t, t.probe_ms - TOLD_HEARTBEAT_MS);
+        told_forget(&t);
+        runs_for(TOLD_HEARTBEAT_MS);
+        assert_true(t.sent[MSG_RENEW] > 0);
+    }
+    assert_string_equal(core_state_name(t.core.state), "holder");
+}
+
+static void a_holder_without_a_probe_for_two_ttls_renews_no_more(void **state)
+{
+    (void)state;
+    leads();
+    t.probe_ms = START_MS + 60000;
+    told_run(&t, t.copy.taken_at_ms + 2 * TOLD_TTL_MS - 1);
+    assert_true(t.sent[MSG_RENEW] > 0);
+    told_forget(&t);
+    runs_for(TOLD_TTL_MS + TOLD_HEARTBEAT_MS);
+    assert_int_equal(t.sent[MSG_RENEW], 0);
+    assert_true(told_has(&t, "holder -> standing: the lease could not be renewed in time"));
+    assert_int_equal(t.last[DO_FENCE].fence.mode, FENCE_SUSPENDED);
+}
+
+static void a_member_without_a_probe_for_two_ttls_does_not_stand(void **state)
+{
+    (void)state;
+    leads();
+    t.probe_ms = START_MS + 60000;
+    told_run(&t, t.probe_ms - 1);
+    assert_string_equal(core_state_name(t.core.state), "standing");
+    assert_int_equal(t.core.rule, 34);
+    assert_int_equal(t.sent[MSG_PREVOTE], 0);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup(name, make_world)
+    const struct CMUnitTest tests[] = {
+        TEST(a_probe_from_before_the_thaw_proves_no_fence),
+        TEST(a_server_that_is_down_is_fenced_before_the_lease_is_given_away),
+        TEST(a_probe_that_began_before_the_word_to_the_helper_proves_no_fence),
+        TEST(a_clean_stop_has_its_time),
+        TEST(a_clean_stop_that_hangs_is_followed_by_a_kill),
+        TEST(while_probes_come_late_the_holder_renews),
+        TEST(a_holder_without_a_probe_for_two_ttls_renews_no_more),
+        TEST(a_member_without_a_probe_for_two_ttls_does_not_stand),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
