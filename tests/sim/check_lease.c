@@ -46,7 +46,9 @@ static bool is_renewed_since(const struct check_node *n)
 {
     hm_ms ttl_ms = n->disk.max_ttl_ms;
 
-    return n->valid_until_ms - ttl_ms + ttl_ms / 50 >= n->stood_ms;
+    /* A change of members may bring back support from before: what its voters owed then has run out
+     * after one ttl. */
+    return n->valid_until_ms - ttl_ms + ttl_ms / 50 >= n->stood_ms + ttl_ms;
 }
 
 void check_lease(struct check *ck, int node, const struct core *c)

@@ -288,6 +288,16 @@ static bool is_newer(const struct check_entry *a, const struct check_entry *b)
     return check_order(&a->ballot, a->version, &b->ballot, b->version) > 0;
 }
 
+/* Who was left out by a forced failover may be added again. */
+static void let_members_in(struct check *ck, const struct record *r)
+{
+    uint32_t members = check_identities(ck, r, r->voters);
+
+    for (int i = 0; i < ck->nodes; i++)
+        if (ck->node[i].identity >= 0 && (members >> ck->node[i].identity & 1u) != 0)
+            ck->node[i].is_outside = false;
+}
+
 /* After a forced failover nothing that the others did, or do, counts. */
 static void begin_new_cluster(struct check *ck, const struct record *r)
 {
@@ -346,6 +356,7 @@ static void become_chosen(struct check *ck, struct check_entry *e)
         e->record.cluster_incarnation != ck->entry[ck->newest].record.cluster_incarnation)
         begin_new_cluster(ck, &e->record);
     ck->newest = index;
+    let_members_in(ck, &ck->entry[index].record);
     check_calm_epoch(ck, e->record.epoch);
     if (h != NULL)
         note_durability(ck, h, &e->record);
