@@ -283,6 +283,8 @@ static void want_fenced(struct core *c)
         core_fence_holder(c);
         return;
     }
+    if (core_is_operating(c, DO_STOP))
+        c->op.type = DO_SEND; /* however it ends, the kill decides */
     core_ask_fence(c, FENCE_SUSPENDED, 0, false);
     if (core_is_running(c) && c->copy.state != COPY_SUSPENDED)
         core_kill_copy(c);

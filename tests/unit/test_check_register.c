@@ -203,10 +203,10 @@ static void a_holder_whose_clocks_stood_is_excused_until_it_renewed(void **state
     check_clocks_stood(&world.check, A);
     believes_until(A, RIGHT_NOW + TTL + 1);
     is_kept();
-    passes(10);
+    passes(TTL + 10); /* what was owed before has run out by then */
     grants(B, A, ballot(A, 1), 1);
-    believes_until(A, RIGHT_NOW + TTL - TTL / 50 + 10);
-    believes_until(A, RIGHT_NOW + TTL + 20);
+    believes_until(A, RIGHT_NOW + TTL + 10 + TTL - TTL / 50);
+    believes_until(A, RIGHT_NOW + TTL + 10 + TTL + 20);
     is_broken(INV_LEASE);
 }
 
