@@ -41,7 +41,9 @@ bool core_fence_answers(struct core *c)
 static bool is_resuming(const struct core *c)
 {
     return c->order.kind == ORDER_RESUME || !core_known(c)->is_paused ||
-           (c->state == ST_HOLDER_CHANGE && !c->draft.is_paused);
+           (c->state == ST_HOLDER_CHANGE && !c->draft.is_paused) ||
+           (c->voter.is_writing && c->voter.request.type == MSG_ACCEPT &&
+            !c->voter.pending.record.is_paused);
 }
 
 /* Extends the deadline by what a majority granted; after a stall only by what was granted since. */

@@ -88,7 +88,7 @@ bool guard_is_not_to_stand(struct core *c)
 /* Without the helper nothing would stop a primary whose lease ran out. */
 bool guard_fence_is_silent(struct core *c)
 {
-    return c->has_copy && !core_fence_answers(c) && !c->is_paused;
+    return c->has_copy && !core_fence_answers(c) && !core_is_pause_in_force(c);
 }
 
 bool guard_copy_cannot_lead(struct core *c)
