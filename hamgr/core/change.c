@@ -184,33 +184,21 @@ static bool is_last_known_old(const struct core *c, const struct record *r)
            c->now_ms > c->changed_ms + LAST_KNOWN_TTLS * core_ttl_ms(c);
 }
 
-/* Which pairs the record should have, as far as one step goes (6.1). */
-static bool next_pairs(struct core *c, struct record *r)
+/* One step towards the pair that is wanted (6.1); core_change_wanted() has seen that it is due. */
+static void next_pairs(struct core *c, struct record *r)
 {
     struct pair wanted;
-    uint64_t digest;
 
     core_desired_pair(c, &wanted);
-    digest = pair_digest(&wanted);
-    if (record_has_pair(r, digest)) {
-        bool is_only = r->pairs_n == 1;
-        bool is_marked = pair_is_alone(&wanted) ||
-                         (c->marked_digest == digest && c->marked_server == c->copy.server_id);
-
-        if (is_only || !is_marked)
-            return false;
-        r->pairs_n = 1;
+    if (record_has_pair(r, pair_digest(&wanted))) {
+        r->pairs_n = 1; /* it is in force and marked, or it is (empty, 0) */
         r->pairs[0] = wanted;
-        return true;
-    }
-    /* (empty, 0) lets nobody take over and may therefore replace all at once. */
-    if (pair_is_alone(&wanted) || r->pairs_n == HM_PAIRS_MAX) {
-        r->pairs_n = 1;
+    } else if (pair_is_alone(&wanted) || r->pairs_n == HM_PAIRS_MAX) {
+        r->pairs_n = 1; /* (empty, 0) lets nobody take over and may therefore replace all at once */
         r->pairs[0] = pair_alone;
-        return true;
+    } else {
+        r->pairs[r->pairs_n++] = wanted;
     }
-    r->pairs[r->pairs_n++] = wanted;
-    return true;
 }
 
 static bool is_held_by_fence(const struct core *c)
@@ -383,7 +371,7 @@ void core_change_build(struct core *c, enum change_kind kind)
         write_timeline(c, r);
         break;
     case CHANGE_PAIRS:
-        (void)next_pairs(c, r); /* core_change_wanted() has seen that there is something to do */
+        next_pairs(c, r);
         break;
     case CHANGE_DURABILITY:
         r->durability = r->goal;

@@ -192,7 +192,6 @@ struct core {
         enum core_effect_type type; /* DO_SEND: none */
         uint32_t id;
         uint64_t detail; /* tells two operations of one type apart */
-        hm_ms since_ms;
         hm_ms until_ms;
     } op;
     uint32_t op_counter;

@@ -38,7 +38,6 @@ struct core_effect *core_ask_copy(struct core *c, enum core_effect_type type, ui
     c->op.type = type;
     c->op.id = ++c->op_counter;
     c->op.detail = detail;
-    c->op.since_ms = c->now_ms;
     c->op.until_ms = c->now_ms + OPERATION_TIMEOUT_MS;
     e = core_ask(c, type);
     e->op = c->op.id;
