@@ -33,27 +33,49 @@ CFLAGS.cov     := -O0 -g --coverage
 LDFLAGS.asan   := -fsanitize=address,undefined
 LDFLAGS.cov    := --coverage
 
-FLAGS   = -std=c17 -D_GNU_SOURCE -Ihamgr -I. $(WARN) $(CFLAGS.$(1)) $(CPPFLAGS) $(CFLAGS)
+# What hamgr is linked with, and the Debian package to name when pkg-config does not find it.
+PKGS := libpq:libpq-dev libevent:libevent-dev libevent_openssl:libevent-dev openssl:libssl-dev \
+        libconfig:libconfig-dev libprotobuf-c:libprotobuf-c-dev libsystemd:libsystemd-dev \
+        jansson:libjansson-dev libnftables:libnftables-dev
+PKG_NAMES  := $(foreach p,$(PKGS),$(firstword $(subst :, ,$(p))))
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKG_NAMES) 2>/dev/null)
+PKG_LIBS   := $(shell pkg-config --libs $(PKG_NAMES) 2>/dev/null)
+
+FLAGS   = -std=c17 -D_GNU_SOURCE -Ihamgr -I. -Ibuild/gen $(WARN) $(CFLAGS.$(1)) $(PKG_CFLAGS) \
+          $(CPPFLAGS) $(CFLAGS)
 COMPILE = $(CC) $(FLAGS)
-LINK    = $(CC) $(LDFLAGS.$(1)) $(CFLAGS) $(LDFLAGS)
+LINK    = $(CC) $(LDFLAGS.$(1)) $(CFLAGS) -Wl,--as-needed $(LDFLAGS)
+LIBS    = $(PKG_LIBS) -lpthread $(LDLIBS)
 CMOCKA  = $(shell pkg-config --libs cmocka 2>/dev/null || echo -lcmocka)
 
 export UBSAN_OPTIONS := print_stacktrace=1
 
 # --- what there is -------------------------------------------------------------------------------
-LIB_SRC   := $(sort $(wildcard $(addsuffix /*.c,hamgr/base hamgr/view hamgr/core hamgr/adapter)))
+# Everything but the main()s is one library; a program takes from it what it needs.
+MAINS     := hamgr/daemon/main.c hamgr/cli/main.c witness/main.c fence/main.c
+PROGRAMS  := $(foreach m,hamgr/daemon:hamgrd hamgr/cli:hamgr witness:hamgr-witness fence:hamgr-fence,\
+                 $(if $(wildcard $(firstword $(subst :, ,$(m)))/main.c),$(lastword $(subst :, ,$(m)))))
+PROTO     := hamgr/wire/hamgr.proto
+GEN       := build/gen/wire/hamgr.pb-c
+LIB_SRC   := $(filter-out $(MAINS),$(sort $(wildcard hamgr/*/*.c witness/*.c fence/*.c)))
 PURE_SRC  := $(sort $(wildcard hamgr/core/*.c hamgr/view/*.c))
 UNIT_SRC  := $(sort $(wildcard tests/unit/test_*.c))
 SIM_SRC   := $(sort $(wildcard tests/sim/*.c))
 CHECK_SRC := $(sort $(wildcard tests/sim/check*.c))
 RULES_SRC := $(wildcard tests/tools/rules.c)
-C_FILES   := $(sort $(shell find hamgr tests -name '*.[ch]' 2>/dev/null))
+C_FILES   := $(sort $(shell find hamgr witness fence tests -name '*.[ch]' 2>/dev/null))
 
 # --- how each mode makes it: objects, library, test programs ---------------------------------------
 define mode_rules
-LIB_OBJ.$(1) := $(LIB_SRC:%.c=build/$(1)/obj/%.o)
+LIB_OBJ.$(1) := $(LIB_SRC:%.c=build/$(1)/obj/%.o) $(if $(wildcard $(PROTO)),build/$(1)/obj/gen/hamgr.pb-c.o)
+PROGRAM.$(1) := $(PROGRAMS:%=build/$(1)/%)
 SIM_OBJ.$(1) := $(SIM_SRC:%.c=build/$(1)/obj/%.o)
 UNIT.$(1)    := $(UNIT_SRC:tests/unit/%.c=build/$(1)/unit/%)
+
+build/$(1)/obj/gen/hamgr.pb-c.o: $(GEN).c build/$(1)/flags
+	@mkdir -p $$(@D)
+	$(SAY) CC $$@
+	$(Q)$(CC) -std=c17 -Ibuild/gen $(CFLAGS.$(1)) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS) -w -c -o $$@ $$<
 
 build/$(1)/obj/%.o: %.c build/$(1)/flags
 	@mkdir -p $$(@D)
@@ -67,16 +89,24 @@ build/$(1)/libhamgr.a: $$(LIB_OBJ.$(1)) build/$(1)/sources
 build/$(1)/unit/%: build/$(1)/obj/tests/unit/%.o build/$(1)/libhamgr.a
 	@mkdir -p $$(@D)
 	$(SAY) LINK $$@
-	$(Q)$(call LINK,$(1)) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) $$(CMOCKA) $(LDLIBS)
+	$(Q)$(call LINK,$(1)) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) $$(CMOCKA) $(LIBS)
+
+build/$(1)/hamgrd: build/$(1)/obj/hamgr/daemon/main.o
+build/$(1)/hamgr: build/$(1)/obj/hamgr/cli/main.o
+build/$(1)/hamgr-witness: build/$(1)/obj/witness/main.o
+build/$(1)/hamgr-fence: build/$(1)/obj/fence/main.o
+build/$(1)/hamgrd build/$(1)/hamgr build/$(1)/hamgr-witness build/$(1)/hamgr-fence: build/$(1)/libhamgr.a
+	$(SAY) LINK $$@
+	$(Q)$(call LINK,$(1)) -o $$@ $$(filter %.o %.a,$$^) $(LIBS)
 $(patsubst tests/unit/%.c,build/$(1)/unit/%,$(wildcard tests/unit/test_check_*.c)): $(CHECK_SRC:%.c=build/$(1)/obj/%.o)
 
 build/$(1)/sim: $$(SIM_OBJ.$(1)) build/$(1)/libhamgr.a build/$(1)/sources
 	$(SAY) LINK $$@
-	$(Q)$(call LINK,$(1)) -o $$@ $$(filter %.o %.a,$$^) $$(CMOCKA) $(LDLIBS)
+	$(Q)$(call LINK,$(1)) -o $$@ $$(filter %.o %.a,$$^) $$(CMOCKA) $(LIBS)
 
 build/$(1)/rules: build/$(1)/obj/tests/tools/rules.o build/$(1)/libhamgr.a
 	$(SAY) LINK $$@
-	$(Q)$(call LINK,$(1)) -o $$@ $$^ $(LDLIBS)
+	$(Q)$(call LINK,$(1)) -o $$@ $$^ $(LIBS)
 
 # Changed flags compile everything anew; an added or deleted source makes a new library.
 build/$(1)/flags: FORCE
@@ -90,6 +120,15 @@ build/$(1)/sources: FORCE
 endef
 $(foreach mode,$(MODES),$(eval $(call mode_rules,$(mode))))
 
+# The generated code comes before anything that may include it.
+ifneq ($(wildcard $(PROTO)),)
+$(GEN).c $(GEN).h &: $(PROTO)
+	@mkdir -p $(@D)
+	$(SAY) PROTO $@
+	$(Q)protoc-c --proto_path=hamgr/wire --c_out=build/gen/wire $<
+$(foreach mode,$(MODES),$(filter build/$(mode)/obj/hamgr/wire/%,$(LIB_OBJ.$(mode)))): $(GEN).h
+endif
+
 .DEFAULT_GOAL := all
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -99,9 +138,9 @@ $(foreach mode,$(MODES),$(eval $(call mode_rules,$(mode))))
         demo install clean ci FORCE
 
 # --- targets --------------------------------------------------------------------------------------
-ALL := build/$(MODE)/libhamgr.a $(UNIT.$(MODE)) $(if $(SIM_SRC),build/$(MODE)/sim) \
+ALL := $(PROGRAM.$(MODE)) build/$(MODE)/libhamgr.a $(UNIT.$(MODE)) $(if $(SIM_SRC),build/$(MODE)/sim) \
        $(if $(RULES_SRC),build/$(MODE)/rules)
-all: $(ALL) ## the library and the test programs
+all: $(ALL) ## the programs, the library and the test programs
 
 deps: ## install what packages.txt names and Debian has not installed yet (root)
 	@tests/deps.sh
@@ -151,7 +190,7 @@ check-style: ## lengths of files and functions, blanks, tabs
 check-lints: ## each lint finds a fault that was planted for it
 	@CC='$(CC)' tests/lint/test_lints.sh
 
-check-clang: ## clang has no warning either, and each header stands alone
+check-clang: $(if $(wildcard $(PROTO)),$(GEN).h) ## clang has no warning either, and each header stands alone
 	@clang $(call FLAGS,debug) -Werror -fsyntax-only $(filter %.c,$(C_FILES))
 	@for h in $(filter %.h,$(C_FILES)); do \
 	    echo "#include \"$$h\"" | clang $(call FLAGS,debug) -Werror -fsyntax-only -x c - || exit 1; done

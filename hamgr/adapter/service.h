@@ -1,0 +1,71 @@
+/* service.h - what a kind of database offers to hamgrd: all that knows PostgreSQL is in postgres/,
+ * all that knows Redis in redis/, a third kind is another folder.
+ *
+ * A service watches one copy and reports what it sees as a struct copy; it carries out copy
+ * operations (effect.h), one at a time, and reports how each ended. It judges nothing and decides
+ * nothing. Everything runs on the loop of `base` and returns at once: the database is asked
+ * asynchronously, files of the data directory are touched by a worker or a child only, because a
+ * hung disk must not stop the loop. */
+#ifndef HAMGR_ADAPTER_SERVICE_H
+#define HAMGR_ADAPTER_SERVICE_H
+
+#include "base/err.h"
+#include "core/effect.h"
+#include "fence/verbs.h"
+#include "settings/settings.h"
+
+#include <event2/event.h>
+
+struct service; /* of the kind's own making */
+
+struct service_host {
+    void *ctx;
+    /* A probe found this. The fence's fields are left empty: the host fills them in. */
+    void (*on_copy)(void *ctx, const struct copy *copy);
+    /* A copy operation ended; `copy` was probed after it. why: when it failed, for the log. */
+    void (*on_done)(void *ctx, uint32_t op, bool is_ok, const char *why, const struct copy *copy);
+    /* The server's main process ended and nobody asked for it: its orphans must be killed now. */
+    void (*on_died)(void *ctx);
+    /* Have the helper start the unit (CONTROL_SYSTEMD). False: it does not answer. */
+    bool (*start_unit)(void *ctx);
+};
+
+struct service_config {
+    struct event_base *base;                /* borrowed */
+    const struct settings *settings;        /* borrowed, outlives the service */
+    const struct settings_service *service; /* borrowed */
+    uint64_t incarnation;                   /* of this member */
+    struct service_host host;
+};
+
+/* Facts about the service for `hamgr status`, beyond what the core needs. */
+struct service_facts {
+    char version[24];  /* of the server */
+    char doing[96];    /* the operation under way and its progress; empty: none */
+    char trouble[160]; /* why it does not answer, or why the last operation failed; empty */
+    uint64_t received; /* a standby's positions, bytes */
+    uint64_t replayed;
+    hm_ms answered_ms; /* boot time of the newest answer; 0: never */
+};
+
+struct service_type {
+    const char *name;
+    /* Begins to watch. HM_FAILED, HM_BAD_INPUT: a setting that cannot work here. */
+    enum hm_rc (*open)(const struct service_config *config, struct service **ret,
+                       struct hm_err *err);
+    void (*close)(struct service *s); /* the database is left alone */
+    /* Probe now, and on_copy; several calls before the answer are one. */
+    void (*look)(struct service *s);
+    /* Begin a copy operation, as effect.h says. */
+    void (*carry_out)(struct service *s, const struct core_effect *e);
+    /* The newest record that this member accepted: who the members are and where, history, pairs.
+     * is_followed: its holder is heard renewing it, or is this member. Borrowed for the call. */
+    void (*note_record)(struct service *s, const struct record *r, uint8_t self, bool is_followed);
+    /* What the fence helper reported: who is stopped, how many processes there are. */
+    void (*note_fence)(struct service *s, bool is_there, const struct fence_report *report);
+    void (*describe)(const struct service *s, struct service_facts *ret);
+};
+
+extern const struct service_type service_postgres;
+
+#endif

@@ -1,0 +1,12 @@
+/* clock.h - the time that hamgr counts in. */
+#ifndef HAMGR_BASE_CLOCK_H
+#define HAMGR_BASE_CLOCK_H
+
+#include "base/base.h"
+
+/* Milliseconds of CLOCK_BOOTTIME: it goes on while the machine sleeps, and nobody sets it. */
+hm_ms clock_boot_ms(void);
+/* Milliseconds since 1970, for people only. */
+hm_ms clock_wall_ms(void);
+
+#endif

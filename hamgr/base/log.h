@@ -1,0 +1,38 @@
+/* log.h - one line per fact on stderr: "level event key=value ...".
+ *
+ * Under systemd (JOURNAL_STREAM is set) each line begins with the journal's priority, "<6>".
+ * Values are quoted where needed. A failure that repeats is told when it starts, at most once a
+ * minute, and when it ends: log_repeat. Never a key, a password or a connection string. */
+#ifndef HAMGR_BASE_LOG_H
+#define HAMGR_BASE_LOG_H
+
+#include "base/base.h"
+
+enum log_level {
+    LOG_LEVEL_ERROR,
+    LOG_LEVEL_WARN,
+    LOG_LEVEL_NOTICE,
+    LOG_LEVEL_INFO,
+    LOG_LEVEL_DEBUG
+};
+
+/* Sets what is left out and the name in front when stderr is no journal. Default: INFO. */
+void log_init(const char *program, enum log_level most_detailed);
+
+void log_error(const char *format, ...) HM_PRINTF(1, 2);
+void log_warn(const char *format, ...) HM_PRINTF(1, 2);
+void log_notice(const char *format, ...) HM_PRINTF(1, 2);
+void log_info(const char *format, ...) HM_PRINTF(1, 2);
+void log_debug(const char *format, ...) HM_PRINTF(1, 2);
+
+/* A failure that may repeat. Zero-initialised storage of the caller. */
+struct log_repeat {
+    hm_ms last_ms;   /* when it was told last; 0: it does not last */
+    uint64_t hidden; /* since then */
+};
+/* True when the failure at now_ms is to be told now; *ret_hidden says how many were not. */
+bool log_repeat_starts(struct log_repeat *r, hm_ms now_ms, uint64_t *ret_hidden);
+/* It ended: true when that is to be told (it had been told before). */
+bool log_repeat_ends(struct log_repeat *r);
+
+#endif

@@ -1,0 +1,46 @@
+/* report.h - what hamgrd knows, as JSON for `hamgr status`, `history` and whoever else asks.
+ *
+ * Only looks, never changes anything. The shape of the documents is part of hamgr's interface:
+ * docs/json.md names every field. */
+#ifndef HAMGR_DAEMON_REPORT_H
+#define HAMGR_DAEMON_REPORT_H
+
+#include "adapter/service.h"
+#include "core/core.h"
+#include "net/link.h"
+#include "settings/settings.h"
+
+#include <jansson.h>
+
+/* One service of this member, all borrowed. */
+struct report_service {
+    const struct settings_service *settings;
+    const struct core *core;
+    struct service_facts facts;
+    bool has_fence;
+    struct fence_report fence;
+};
+
+struct report {
+    const struct settings *settings;
+    struct link_cluster *links;
+    hm_ms now_ms;
+    hm_ms started_ms;
+    hm_ms stall_longest_ms; /* of the event loop since the start */
+    hm_ms stall_latest_ms;  /* ... the newest one above the alarm; 0: none */
+    hm_ms stall_at_ms;
+    size_t services_n;
+    struct report_service service[HM_SERVICES_MAX];
+};
+
+/* The documents; the caller owns them. NULL: no memory. `service`: only that one, NULL or "": all.
+ */
+json_t *report_status(const struct report *r, const char *service);
+json_t *report_history(const struct report *r, const char *service);
+json_t *report_members(const struct report *r);
+
+/* Warnings that a person should act on ("w1 has not been heard for 12 s: one failure away from an
+ * outage"), one line each; returns how many lines were written. */
+size_t report_warnings(const struct report *r, char lines[][160], size_t lines_max);
+
+#endif

@@ -1,0 +1,35 @@
+/* procs.h - the processes of a database server, found by what they are, not by who started them.
+ *
+ * A process belongs to a PostgreSQL server when its working directory is the data directory and its
+ * executable is called `postgres`; with a cgroup, everything in that cgroup belongs to it as well.
+ * Orphaned backends are found like any other. Reads /proc only; never signals. Sees what the caller
+ * may see: hamgrd the database's own user, hamgr-fence everything. */
+#ifndef HAMGR_PROBE_PROCS_H
+#define HAMGR_PROBE_PROCS_H
+
+#include "base/err.h"
+
+#include <sys/types.h>
+
+enum { PROCS_MAX = 4096 };
+
+struct procs_spec {
+    const char *executable; /* "postgres", "redis-server"; borrowed */
+    const char *data_dir;   /* borrowed; compared by device and inode */
+    const char *cgroup;     /* path below the cgroup mount, borrowed; NULL or "": none */
+};
+
+struct procs {
+    size_t n;
+    size_t stopped; /* of these: every thread stopped, or in D state with SIGSTOP pending */
+    pid_t main_pid; /* 0, or the one whose parent is not in the list: the postmaster */
+    pid_t pid[PROCS_MAX];
+    uint64_t
+        started[PROCS_MAX]; /* start time in clock ticks: a pid used again is another process */
+};
+
+/* Scans. ret is overwritten. HM_FAILED: /proc cannot be read. HM_NO_SPACE: more than PROCS_MAX. */
+enum hm_rc procs_scan(const struct procs_spec *spec, struct procs *ret,
+                      struct hm_err *err) HM_MUST_CHECK;
+
+#endif
