@@ -1,0 +1,64 @@
+/* inner.h - one copy of PostgreSQL: what the files of this folder share. Nobody else includes it.
+ *
+ * postgres.c is the door (service_postgres); probe.c finds out what the copy is and fills `seen`;
+ * op.c carries out one copy operation at a time, with its steps in effects.c, sync.c and rejoin.c.
+ */
+#ifndef HAMGR_POSTGRES_INNER_H
+#define HAMGR_POSTGRES_INNER_H
+
+#include "adapter/service.h"
+#include "adapter/worker.h"
+#include "postgres/conn.h"
+#include "postgres/notes.h"
+
+struct op;    /* op.c: an operation on the copy */
+struct probe; /* probe.c */
+
+struct service {
+    struct service_config config;
+    struct worker *worker; /* for files of the data directory and the notes; owned */
+    struct conn *watch;    /* the probe's connection, always open; owned */
+    struct conn *work;     /* the operations' connection, always open; owned */
+    char conninfo[256];    /* of both: the unix socket, hamgrd's user, application_name=hamgr */
+
+    struct record record; /* the newest accepted; epoch 0: none */
+    uint8_t self;         /* own slot in it, or HM_NOBODY */
+    bool is_followed;
+
+    struct notes notes; /* as on disk, or as being written; changed only by postgres_note() */
+    struct copy seen;   /* the newest probe */
+    pid_t postmaster;   /* 0: none */
+    bool has_fence;
+    struct fence_report fence;
+    struct service_facts facts;
+
+    struct op *op;       /* owned; NULL: none under way */
+    struct op *next_op;  /* owned; waits until `op` has ended */
+    struct probe *probe; /* owned */
+};
+
+/* Probes anew, then calls `then` with the finding in s->seen (and the host's on_copy, too): what an
+ * operation ends with. then may be NULL. Operations may queue several. */
+void postgres_look(struct service *s, void (*then)(struct service *s, void *ctx), void *ctx);
+
+/* Changes the notes durably in the worker, then calls `then` on the loop. */
+void postgres_note(struct service *s, const struct notes *changed,
+                   void (*then)(struct service *s, bool is_ok, void *ctx), void *ctx);
+
+/* op.c. Begins an operation, or does what effect.h says of one that is under way. */
+void postgres_carry_out(struct service *s, const struct core_effect *e);
+/* Gives up whatever runs, without telling anybody: the service is closed. */
+void postgres_op_drop(struct service *s);
+/* The server's main process ended, by itself or not: operations that need it fail now. */
+void postgres_op_note_death(struct service *s);
+
+/* names.c. The replication slot of a copy: hamgr_MEMBER_COPYID in the letters that slots allow. */
+void postgres_slot_name(char *buffer, size_t size, const char *member, uint64_t copy_id);
+/* The member and copy id that a slot's name stands for; false: not one of ours. */
+bool postgres_slot_parse(const struct record *r, const char *slot_name, uint8_t *ret_slot,
+                         uint64_t *ret_copy_id);
+/* Writes the value of synchronous_standby_names; false: it does not fit. */
+bool postgres_names_value(const struct record *r, enum names_state names, const struct pair *pair,
+                          char *buffer, size_t size);
+
+#endif

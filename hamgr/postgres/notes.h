@@ -1,0 +1,34 @@
+/* notes.h - what hamgr remembers about the copy of a service that the data directory cannot tell.
+ *
+ *     state_dir/NAME.copy
+ *
+ * Kept beside the voter's state and not in the data directory, where a clone would copy it. The
+ * directory is recognised by what a copy cannot have the same (device, inodes and birth times of it
+ * and of its control file); another directory is another copy and gets another id. Blocks: from a
+ * worker's job or at start only. */
+#ifndef HAMGR_POSTGRES_NOTES_H
+#define HAMGR_POSTGRES_NOTES_H
+
+#include "base/err.h"
+
+struct notes {
+    uint64_t copy_id;      /* 0: no data */
+    uint64_t timeline;     /* ... */
+    uint64_t began_epoch;  /* ... was begun by this epoch; 0: not known */
+    bool was_primary;      /* the server last ran as a primary */
+    bool is_rebuilding;    /* rewind or clone under way: never start, no position */
+    uint64_t names_digest; /* of the pair last set as synchronous_standby_names ... */
+    char names[512];       /* ... and the value that says so */
+};
+
+/* Reads them and compares them with the directory; a copy that is new to us gets an id.
+ * HM_BAD_INPUT: torn. HM_FAILED, HM_NO_SPACE. */
+enum hm_rc notes_load(const char *state_dir, const char *service, const char *data_dir,
+                      struct notes *ret, struct hm_err *err) HM_MUST_CHECK;
+/* Writes them durably, with the directory as it is now. */
+enum hm_rc notes_save(const char *state_dir, const char *service, const char *data_dir,
+                      const struct notes *n, struct hm_err *err) HM_MUST_CHECK;
+/* A number that no copy had: for a copy that was rewound, cloned or made. */
+uint64_t notes_draw_copy_id(void);
+
+#endif
