@@ -1,8 +1,10 @@
 /* log.h - one line per fact on stderr: "level event key=value ...".
  *
- * Under systemd (JOURNAL_STREAM is set) each line begins with the journal's priority, "<6>".
- * Values are quoted where needed. A failure that repeats is told when it starts, at most once a
- * minute, and when it ends: log_repeat. Never a key, a password or a connection string. */
+ * When stderr is the journal (JOURNAL_STREAM names it) each line begins with the priority, "<6>",
+ * else with "PROGRAM: LEVEL ". A line is one write(); control characters become blanks, and what is
+ * too long is cut and ends in "...". errno stays as it is. Values are quoted where needed. A
+ * failure that repeats is told when it starts, at most once a minute, and when it ends: log_repeat.
+ * Never a key, a password or a connection string. */
 #ifndef HAMGR_BASE_LOG_H
 #define HAMGR_BASE_LOG_H
 
@@ -16,7 +18,8 @@ enum log_level {
     LOG_LEVEL_DEBUG
 };
 
-/* Sets what is left out and the name in front when stderr is no journal. Default: INFO. */
+/* Sets what is left out and the name in front when stderr is no journal, and looks whether it is.
+ * Before: INFO, "hamgr", no journal. Not while other threads log. */
 void log_init(const char *program, enum log_level most_detailed);
 
 void log_error(const char *format, ...) HM_PRINTF(1, 2);
