@@ -45,6 +45,9 @@ void conn_open(struct conn *c, bool is_fresh);
 bool conn_is_up(const struct conn *c);
 /* The server process at the other end; 0 if it is not up. */
 int conn_backend(const struct conn *c);
+/* The SQLSTATE of the newest error: of a refusal to open, of a CONN_REFUSED, of what ended it.
+ * Empty when the error did not come from the server; emptied when the connection opens. */
+const char *conn_sqlstate(const struct conn *c);
 /* Asks (simple protocol: several statements in one are one transaction). False: it is not up; no
  * callback comes then. */
 bool conn_ask(struct conn *c, const char *sql, hm_ms timeout_ms, conn_answered *then, void *ctx);
