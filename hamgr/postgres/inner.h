@@ -57,8 +57,11 @@ void postgres_slot_name(char *buffer, size_t size, const char *member, uint64_t 
 /* The member and copy id that a slot's name stands for; false: not one of ours. */
 bool postgres_slot_parse(const struct record *r, const char *slot_name, uint8_t *ret_slot,
                          uint64_t *ret_copy_id);
-/* Writes the value of synchronous_standby_names; false: it does not fit. */
+/* Writes the value of synchronous_standby_names: (empty, 0) is the empty one. False: it does not
+ * fit, or the record does not know a member of the pair. */
 bool postgres_names_value(const struct record *r, enum names_state names, const struct pair *pair,
                           char *buffer, size_t size);
+/* What a value says: NAMES_EMPTY, NAMES_NOBODY, or NAMES_PAIR for any other. */
+enum names_state postgres_names_state(const char *value);
 
 #endif
