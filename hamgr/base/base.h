@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define HAMGR_VERSION "0.1"
+
 /* Milliseconds of CLOCK_BOOTTIME. Never wall-clock time; only differences mean anything. */
 typedef int64_t hm_ms;
 

@@ -75,7 +75,7 @@ bool core_holds_lease(const struct core *c)
     return core_is_holder_state(c->state) && c->now_ms < c->valid_until_ms;
 }
 
-uint8_t core_followed_holder(struct core *c)
+uint8_t core_followed_holder(const struct core *c)
 {
     if (!c->renewed.is_there || core_is_holder_state(c->state))
         return HM_NOBODY;
@@ -85,6 +85,11 @@ uint8_t core_followed_holder(struct core *c)
     if (ballot_compare(&c->renewed.ballot, &c->voter.durable.promised) < 0)
         return HM_NOBODY;
     return c->renewed.holder;
+}
+
+uint8_t core_leader(const struct core *c)
+{
+    return core_holds_lease(c) ? c->self : core_followed_holder(c);
 }
 
 uint16_t core_votes(const struct core *c, const struct record *r)

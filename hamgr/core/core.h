@@ -246,6 +246,9 @@ hm_ms core_deadline(const struct core *c);
 
 /* The lease: until when this member may let its copy be writable; HM_PAST if it holds none. */
 hm_ms core_valid_until(const struct core *c);
+/* Who leads as far as this member knows: itself while it holds the lease, or the holder that it
+ * hears renewing the very record accepted here (R6); else HM_NOBODY. */
+uint8_t core_leader(const struct core *c);
 /* The newest record that this member accepted; NULL before the first. Borrowed from c. */
 const struct record *core_record(const struct core *c);
 

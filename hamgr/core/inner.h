@@ -30,7 +30,7 @@ hm_ms core_ttl_ms(const struct core *c);
 bool core_holds_lease(const struct core *c); /* in a state of the holder, and before the deadline */
 bool core_is_holder_state(enum core_state s);
 /* The holder that renewed the very record accepted here (R6), or HM_NOBODY. */
-uint8_t core_followed_holder(struct core *c);
+uint8_t core_followed_holder(const struct core *c);
 /* Slots whose yes counts in this phase, for the members of `r`. */
 uint16_t core_votes(const struct core *c, const struct record *r);
 hm_ms core_lease_until(const struct core *c, hm_ms sent_since_ms);

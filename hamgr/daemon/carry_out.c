@@ -1,0 +1,173 @@
+/* carry_out.c - one switch over all effects of the core: each is handed to whoever does it. */
+#include "daemon/daemon.h"
+
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char *member_name(const struct driver *d, uint8_t slot)
+{
+    const struct record *r = core_record(&d->core);
+
+    if (slot >= HM_MEMBERS_MAX)
+        return "nobody";
+    if (r == NULL)
+        r = &d->core.config.first;
+    return r->member[slot].name;
+}
+
+void driver_add_fence(const struct driver *d, struct copy *copy)
+{
+    hm_ms timeout_ms = d->daemon->settings.timing.ttl_ms;
+
+    copy->fence_answers = d->has_report && ad_fence_answers(d->fence, clock_boot_ms(), timeout_ms);
+    copy->fence = d->report.mode;
+    copy->fence_until_ms = d->report.mode == FENCE_LEASE ? d->report.until_ms : 0;
+    copy->is_gate_open = d->report.is_gate_open;
+}
+
+/* --- messages -----------------------------------------------------------------------------------
+ */
+
+static void send_message(struct driver *d, const struct msg *m)
+{
+    const struct wire_frame frame = { .type = WIRE_MSG, .msg = *m };
+    const char *name = m->to < HM_MEMBERS_MAX ? member_name(d, m->to) : NULL;
+
+    (void)link_send(d->daemon->links, m->to_incarnation, name, &frame); /* lost: sent again */
+}
+
+/* --- the voter's state --------------------------------------------------------------------------
+ */
+
+static void write_state(struct worker_job *job)
+{
+    struct driver_write *w = (struct driver_write *)job;
+
+    w->rc = store_save(&w->driver->daemon->store, w->driver->settings->name, &w->state, &w->err);
+}
+
+static void state_written(struct worker_job *job)
+{
+    struct driver_write *w = (struct driver_write *)job;
+    struct driver *d = w->driver;
+    struct core_event ev = { .type = ON_PERSISTED };
+    uint64_t hidden = 0;
+
+    if (w->rc != HM_OK && log_repeat_starts(&d->write_trouble, clock_boot_ms(), &hidden))
+        log_error("vote refused service=%s hidden=%llu: %s", d->settings->name,
+                  (unsigned long long)hidden, w->err.text);
+    if (w->rc == HM_OK && log_repeat_ends(&d->write_trouble))
+        log_notice("votes are written again service=%s", d->settings->name);
+    ev.persisted.ticket = w->ticket;
+    ev.persisted.is_ok = w->rc == HM_OK;
+    driver_feed(d, &ev);
+}
+
+static void persist(struct driver *d, const struct core_effect *e)
+{
+    d->write.job.run = write_state;
+    d->write.job.done = state_written;
+    d->write.driver = d;
+    d->write.ticket = e->persist.ticket;
+    d->write.state = *e->persist.state;
+    worker_add(d->daemon->disk, &d->write.job);
+}
+
+/* --- the fence ----------------------------------------------------------------------------------
+ */
+
+static void fence(struct driver *d, const struct core_effect *e)
+{
+    struct fence_request request = { .verb = FENCE_VERB_MODE };
+
+    if (e->type == DO_THAW)
+        request.verb = FENCE_VERB_THAW;
+    else if (e->type == DO_KILL)
+        request.verb = FENCE_VERB_KILL;
+    else {
+        request.mode = e->fence.mode;
+        request.suspend_ms = e->fence.suspend_ms;
+        request.until_ms = e->fence.until_ms;
+        request.is_gate_open = e->fence.is_gate_open;
+    }
+    if (e->type != DO_FENCE || d->report.mode != e->fence.mode)
+        log_info("%s service=%s mode=%s", core_effect_name(e->type), d->settings->name,
+                 e->type == DO_FENCE ? fence_mode_name(e->fence.mode) : "-");
+    (void)ad_fence_ask(d->fence,
+                       &request); /* not there: the probes say so, and it is asked again */
+}
+
+/* --- people -------------------------------------------------------------------------------------
+ */
+
+static void alert(struct driver *d, enum alert_kind kind, uint64_t epoch)
+{
+    static const char *const texts[] = {
+        [ALERT_NONE] = "nothing",
+        [ALERT_NEW_PRIMARY] = "this member is the new primary",
+        [ALERT_LOST_LEASE] = "this member lost its lease",
+        [ALERT_REBUILD] = "the copy diverged and is rebuilt",
+        [ALERT_ALONE] = "no standby is there: the primary acknowledges alone",
+        [ALERT_BLANK] = "the voter's file is missing: this member must be removed and added again",
+        [ALERT_DISK] = "the voter's state cannot be written: no vote from here",
+        [ALERT_STOPPED] = "the cluster was forced on without this member: rebuild it",
+    };
+
+    log_warn("alert service=%s epoch=%llu: %s", d->settings->name, (unsigned long long)epoch,
+             texts[kind]);
+}
+
+static void operate(struct driver *d, const struct core_effect *e)
+{
+    log_info("operation service=%s op=%u %s member=%s", d->settings->name, e->op,
+             core_effect_name(e->type),
+             e->type == DO_SET_NAMES || e->type == DO_MARKER ? "-"
+                                                             : member_name(d, e->copy.member));
+    d->type->carry_out(d->service, e);
+}
+
+void driver_carry_out(struct driver *d, const struct core_effect *e)
+{
+    switch (e->type) {
+    case DO_SEND:
+        send_message(d, &e->send);
+        break;
+    case DO_PERSIST:
+        persist(d, e);
+        break;
+    case DO_FENCE:
+    case DO_THAW:
+    case DO_KILL:
+        fence(d, e);
+        break;
+    case DO_START:
+    case DO_STOP:
+    case DO_PROMOTE:
+    case DO_FOLLOW:
+    case DO_FREEZE:
+    case DO_FETCH:
+    case DO_REWIND:
+    case DO_CLONE:
+    case DO_INIT:
+    case DO_CHECKPOINT:
+    case DO_SET_NAMES:
+    case DO_PROVE:
+    case DO_MARKER:
+        operate(d, e);
+        break;
+    case DO_REPOINT:
+        log_notice("primary service=%s is=%s epoch=%llu", d->settings->name,
+                   member_name(d, e->repoint.member), (unsigned long long)e->repoint.epoch);
+        break;
+    case DO_ALERT:
+        alert(d, e->alert.kind, e->alert.epoch);
+        break;
+    case DO_REPLY:
+        orders_take_reply(d, e->reply.order, e->reply.rc, e->reply.why);
+        break;
+    case CORE_EFFECTS_N:
+        break;
+    }
+}

@@ -1,0 +1,122 @@
+/* daemon.h - hamgrd: what its files share. */
+#ifndef HAMGR_DAEMON_DAEMON_H
+#define HAMGR_DAEMON_DAEMON_H
+
+#include "adapter/ad_fence.h"
+#include "adapter/service.h"
+#include "adapter/store.h"
+#include "adapter/worker.h"
+#include "base/log.h"
+#include "core/core.h"
+#include "daemon/loop.h"
+#include "daemon/report.h"
+#include "daemon/serve_ctl.h"
+#include "net/link.h"
+#include "settings/settings.h"
+
+enum { DRIVER_QUEUE_MAX = 64, ORDERS_MAX = 16 };
+
+struct daemon;
+
+/* A voter's state on its way to the disk. */
+struct driver_write {
+    struct worker_job job;
+    struct driver *driver; /* borrowed */
+    uint32_t ticket;
+    struct voter_state state;
+    enum hm_rc rc;
+    struct hm_err err;
+};
+
+/* One service of this member: the only door to its core. */
+struct driver {
+    struct daemon *daemon; /* borrowed */
+    const struct settings_service *settings;
+    struct core core;
+    struct core_effects todo; /* of the newest step */
+    struct core_event queue[DRIVER_QUEUE_MAX];
+    size_t queue_first;
+    size_t queue_n;
+    bool is_stepping;
+    bool is_started; /* the core was told ON_START */
+    struct loop_timer timer;
+
+    const struct service_type *type;
+    struct service *service; /* owned */
+    struct ad_fence *fence;  /* owned */
+    bool has_report;
+    struct fence_report report; /* the newest */
+    struct driver_write write;
+    struct log_repeat write_trouble;
+
+    struct ballot told_ballot; /* of the record that the service was told last */
+    uint64_t told_version;
+    uint8_t told_leader;
+    char told_status[160];
+};
+
+/* An order or a call that waits for its end. */
+struct daemon_order {
+    uint64_t id;             /* of the order, or of the call passed on; 0: free */
+    struct driver *driver;   /* of an order; NULL: a call that another member answers */
+    struct serve_call *call; /* borrowed; NULL: asked by another member ... */
+    char peer[HM_NAME_MAX];  /* ... this one, or the member that was asked ... */
+    uint64_t peer_id;        /* ... under this id */
+    hm_ms began_ms;
+    hm_ms until_ms;
+    uint64_t epoch; /* when it began */
+    uint8_t from;
+    bool is_switchover;
+};
+
+struct daemon {
+    struct settings settings;
+    struct loop loop;
+    struct store store;
+    struct worker *disk; /* for the voters' files; owned */
+    struct link_hub *hub;
+    struct link_cluster *links; /* the hub's */
+    struct wire_hello hello;
+    struct wire_service hello_service[HM_SERVICES_MAX];
+    struct serve_ctl *ctl;
+    struct driver *driver[HM_SERVICES_MAX]; /* owned */
+    size_t drivers_n;
+    struct daemon_order order[ORDERS_MAX];
+    uint64_t calls;
+    struct event *order_timer;
+    struct event *signal[4];
+    struct event *watchdog;
+    hm_ms started_ms;
+    bool is_ready;
+};
+
+/* driver.c: events in, effects out. */
+enum hm_rc driver_new(struct daemon *d, const struct settings_service *settings,
+                      struct driver **ret, struct hm_err *err) HM_MUST_CHECK;
+void driver_free(struct driver *d);
+/* Gives the core an event, now or, from within a step, after it. A message's record is borrowed. */
+void driver_feed(struct driver *d, const struct core_event *ev);
+
+/* carry_out.c: one switch over all effects. */
+void driver_carry_out(struct driver *d, const struct core_effect *e);
+/* The newest probe with what the fence helper last said. */
+void driver_add_fence(const struct driver *d, struct copy *copy);
+
+/* orders.c: requests of the command line, here or passed on by another member. */
+void orders_take_request(void *ctx, struct serve_call *call, const json_t *request);
+void orders_take_frame(struct daemon *d, const struct link_peer *from,
+                       const struct wire_frame *frame);
+void orders_take_reply(struct driver *d, uint64_t order, enum hm_rc rc, const char *why);
+/* Answers what waits too long; called once a second while something waits. */
+void orders_tick(evutil_socket_t fd, short what, void *arg);
+void orders_done(struct daemon *d);
+
+/* sd.c: systemd. All of it does nothing where systemd did not start the program. */
+enum hm_rc sd_begin(struct daemon *d, struct hm_err *err) HM_MUST_CHECK;
+void sd_end(struct daemon *d);
+/* READY when each service was probed once; STATUS when a service changed. */
+void sd_tell(struct daemon *d);
+
+void daemon_fill_report(const struct daemon *d, struct report *ret);
+
+#endif

@@ -1,0 +1,108 @@
+/* loop.c - see loop.h. */
+#include "daemon/loop.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <string.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+static hm_ms ahead_ms(hm_ms now_ms)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &t); /* cannot fail */
+    return now_ms - ((hm_ms)t.tv_sec * 1000 + t.tv_nsec / 1000000);
+}
+
+enum hm_rc loop_init(struct loop *l, hm_ms alarm_ms, struct hm_err *err)
+{
+    memset(l, 0, sizeof *l);
+    l->alarm_ms = alarm_ms;
+    l->ahead_ms = ahead_ms(clock_boot_ms());
+    l->base = event_base_new();
+    if (l->base == NULL)
+        return hm_fail(err, HM_FAILED, "cannot set up the event loop");
+    return HM_OK;
+}
+
+void loop_done(struct loop *l)
+{
+    if (l->base != NULL)
+        event_base_free(l->base);
+    l->base = NULL;
+}
+
+/* The two clocks are read one after the other: a few milliseconds between them mean nothing. */
+static hm_ms slept_ms(struct loop *l, hm_ms now_ms)
+{
+    hm_ms ahead = ahead_ms(now_ms);
+    hm_ms slept = ahead - l->ahead_ms;
+
+    l->ahead_ms = ahead;
+    return slept;
+}
+
+bool loop_note(struct loop *l, hm_ms now_ms, hm_ms due_ms)
+{
+    hm_ms late_ms = due_ms != HM_NEVER && now_ms > due_ms ? now_ms - due_ms : 0;
+
+    late_ms = hm_max_ms(late_ms, slept_ms(l, now_ms));
+    l->longest_ms = hm_max_ms(l->longest_ms, late_ms);
+    if (late_ms < l->alarm_ms)
+        return false;
+    l->latest_ms = late_ms;
+    l->latest_at_ms = now_ms;
+    log_warn("stall ms=%lld: the event loop was late, or the machine stood still",
+             (long long)late_ms);
+    return true;
+}
+
+enum hm_rc loop_timer_init(struct loop *l, struct loop_timer *t, event_callback_fn then, void *arg,
+                           struct hm_err *err)
+{
+    t->at_ms = HM_NEVER;
+    t->event = NULL;
+    t->fd = timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (t->fd < 0)
+        return hm_fail_errno(err, "cannot make a timer");
+    t->event = event_new(l->base, t->fd, EV_READ | EV_PERSIST, then, arg);
+    if (t->event == NULL || event_add(t->event, NULL) != 0)
+        return hm_fail(err, HM_FAILED, "cannot add a timer to the event loop");
+    return HM_OK;
+}
+
+void loop_timer_done(struct loop_timer *t)
+{
+    if (t->event != NULL)
+        event_free(t->event);
+    if (t->fd >= 0)
+        (void)close(t->fd); /* nothing can be lost */
+    t->event = NULL;
+    t->fd = -1;
+}
+
+void loop_timer_set(struct loop_timer *t, hm_ms at_ms)
+{
+    struct itimerspec when = { 0 };
+
+    if (t->at_ms == at_ms)
+        return;
+    t->at_ms = at_ms;
+    if (at_ms != HM_NEVER) {
+        at_ms = hm_max_ms(at_ms, 1); /* zero would stop the timer */
+        when.it_value.tv_sec = at_ms / 1000;
+        when.it_value.tv_nsec = at_ms % 1000 * 1000000;
+    }
+    (void)timerfd_settime(t->fd, TFD_TIMER_ABSTIME, &when, NULL); /* the values are valid */
+}
+
+void loop_timer_drain(struct loop_timer *t)
+{
+    uint64_t times;
+
+    (void)!read(t->fd, &times, sizeof times); /* EAGAIN: it was set anew meanwhile */
+    t->at_ms = HM_NEVER;
+}

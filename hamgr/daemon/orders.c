@@ -1,0 +1,435 @@
+/* orders.c - requests of the command line: answered here, given to the core as orders, or passed on
+ * to the member that holds the service.
+ *
+ * Whoever took an order from a person answers it: by the core's reply, by the other member's, or by
+ * a time limit. Nothing waits for ever. */
+#include "daemon/daemon.h"
+
+#include "base/clock.h"
+
+#include <string.h>
+
+#define CALL_LIMIT_MS 120000
+
+/* Who wants to know: a client of the control socket, or another member. */
+struct asker {
+    struct serve_call *call;
+    const char *peer;
+    uint64_t peer_id;
+};
+
+static void answer(struct daemon *d, const struct asker *a, enum hm_rc rc, json_t *document)
+{
+    struct wire_frame frame = { .type = WIRE_REPLY };
+    char *text;
+
+    if (a->call != NULL) {
+        serve_answer(a->call, rc, document);
+        return;
+    }
+    (void)json_object_set_new(document, "rc", json_integer((json_int_t)rc)); /* no memory: no rc */
+    text = json_dumps(document, JSON_COMPACT);
+    json_decref(document);
+    if (text == NULL)
+        return;
+    frame.call.id = a->peer_id;
+    frame.call.text = text;
+    (void)link_send(d->links, 0, a->peer, &frame); /* lost: the asker's time limit answers */
+    free(text);
+}
+
+static void answer_failure(struct daemon *d, const struct asker *a, enum hm_rc rc,
+                           const char *error, const char *next)
+{
+    answer(d, a, rc, json_pack("{s:s, s:s*}", "error", error, "next", next));
+}
+
+/* --- what waits ---------------------------------------------------------------------------------
+ */
+
+static struct daemon_order *free_order(struct daemon *d)
+{
+    const struct timeval second = { .tv_sec = 1 };
+
+    for (size_t i = 0; i < ORDERS_MAX; i++)
+        if (d->order[i].id == 0) {
+            if (!event_pending(d->order_timer, EV_TIMEOUT, NULL))
+                (void)event_add(d->order_timer, &second); /* fails only without memory */
+            return &d->order[i];
+        }
+    return NULL;
+}
+
+static void begin(struct daemon_order *o, const struct asker *a, hm_ms limit_ms)
+{
+    memset(o, 0, sizeof *o);
+    o->call = a->call;
+    if (a->call == NULL)
+        (void)snprintf(o->peer, sizeof o->peer, "%s", a->peer);
+    o->peer_id = a->peer_id;
+    o->began_ms = clock_boot_ms();
+    o->until_ms = o->began_ms + limit_ms;
+}
+
+static void end(struct daemon *d, struct daemon_order *o, enum hm_rc rc, json_t *document)
+{
+    const struct asker a = { .call = o->call, .peer = o->peer, .peer_id = o->peer_id };
+
+    o->id = 0;
+    answer(d, &a, rc, document);
+}
+
+void orders_tick(evutil_socket_t fd, short what, void *arg)
+{
+    const struct timeval second = { .tv_sec = 1 };
+    hm_ms now_ms = clock_boot_ms();
+    struct daemon *d = arg;
+    bool is_waiting = false;
+
+    (void)fd;
+    (void)what;
+    for (size_t i = 0; i < ORDERS_MAX; i++) {
+        struct daemon_order *o = &d->order[i];
+
+        if (o->id == 0)
+            continue;
+        if (now_ms >= o->until_ms)
+            end(d, o, HM_TIMED_OUT,
+                json_pack("{s:s, s:s}", "error", "no answer in time", "next",
+                          "look at 'hamgr status' and 'hamgr history': it may have happened"));
+        else
+            is_waiting = true;
+    }
+    if (is_waiting)
+        (void)event_add(d->order_timer, &second); /* fails only without memory */
+}
+
+void orders_done(struct daemon *d)
+{
+    for (size_t i = 0; i < ORDERS_MAX; i++)
+        if (d->order[i].id != 0 && d->order[i].call != NULL)
+            end(d, &d->order[i], HM_FAILED,
+                json_pack("{s:s, s:s}", "error", "hamgrd is stopping", "next",
+                          "look at 'hamgr status' on another member"));
+}
+
+/* --- orders to the own core ---------------------------------------------------------------------
+ */
+
+static uint64_t new_order_id(const struct driver *d)
+{
+    const struct record *r = core_record(&d->core);
+    uint64_t id = (uint64_t)clock_wall_ms();
+
+    return r != NULL && r->last_order >= id ? r->last_order + 1 : id;
+}
+
+static const char *next_step(enum hm_rc rc)
+{
+    if (rc == HM_REFUSED)
+        return "'hamgr status' shows each member and why";
+    return rc == HM_TIMED_OUT ? "'hamgr status' shows what became of it" : NULL;
+}
+
+void orders_take_reply(struct driver *driver, uint64_t order, enum hm_rc rc, const char *why)
+{
+    struct daemon *d = driver->daemon;
+    const struct record *r = core_record(&driver->core);
+    json_t *document;
+
+    log_notice("order service=%s id=%llu rc=%s: %s", driver->settings->name,
+               (unsigned long long)order, hm_rc_text(rc), why);
+    for (size_t i = 0; i < ORDERS_MAX; i++) {
+        struct daemon_order *o = &d->order[i];
+
+        if (o->id != order || o->driver != driver)
+            continue;
+        document = rc == HM_OK ? json_pack("{s:s, s:I}", "text", why, "took_ms",
+                                           (json_int_t)(clock_boot_ms() - o->began_ms))
+                               : json_pack("{s:s, s:s*}", "error", why, "next", next_step(rc));
+        if (rc == HM_OK && o->is_switchover && r != NULL) {
+            (void)json_object_set_new(document, "from", json_string(r->member[o->from].name));
+            (void)json_object_set_new(document, "to", json_string(r->member[r->holder].name));
+            (void)json_object_set_new(document, "epoch", json_integer((json_int_t)r->epoch));
+        }
+        end(d, o, rc, document);
+        return;
+    }
+}
+
+static void give_order(struct driver *driver, const struct asker *a, struct order *order)
+{
+    struct daemon *d = driver->daemon;
+    struct core_event ev = { .type = ON_ORDER };
+    struct daemon_order *o = free_order(d);
+
+    if (o == NULL) {
+        answer_failure(d, a, HM_REFUSED, "too many orders wait for their end", "try again");
+        return;
+    }
+    begin(o, a, CALL_LIMIT_MS);
+    o->id = order->id = new_order_id(driver);
+    o->driver = driver;
+    o->is_switchover = order->kind == ORDER_SWITCHOVER;
+    o->from = driver->core.self < HM_MEMBERS_MAX ? driver->core.self : 0;
+    ev.order = *order;
+    driver_feed(driver, &ev);
+}
+
+/* --- switchover, looked at beforehand -----------------------------------------------------------
+ */
+
+static void add_check(json_t *checks, const char *name, bool is_ok, const char *text)
+{
+    (void)json_array_append_new(
+        checks, json_pack("{s:s, s:b, s:s}", "name", name, "ok", is_ok, "text", text));
+}
+
+static bool check_successor(const struct driver *driver, uint8_t slot, json_t *checks)
+{
+    const struct core *c = &driver->core;
+    const struct record *r = core_record(c);
+    const char *name = r->member[slot].name;
+    const struct gossip *g = view_recent(&c->view, slot, c->now_ms - 2 * r->heartbeat_ms);
+    uint64_t lag;
+    char text[160];
+    bool is_ok;
+
+    if (g == NULL) {
+        (void)snprintf(text, sizeof text, "%s is not heard", name);
+        add_check(checks, name, false, text);
+        return false;
+    }
+    lag = c->copy.at.offset > g->at.offset ? c->copy.at.offset - g->at.offset : 0;
+    is_ok = g->copy == COPY_STANDBY && g->is_healthy && g->is_streaming && g->follows == c->self &&
+            !g->is_nofailover && !g->wants_rebuild;
+    (void)snprintf(text, sizeof text, "%s: %s%s%s%s%s, %llu bytes behind", name,
+                   copy_state_name(g->copy), g->is_healthy ? "" : ", not healthy",
+                   g->is_streaming && g->follows == c->self ? ", streaming" : ", not streaming",
+                   g->is_nofailover ? ", nofailover" : "", g->wants_rebuild ? ", diverged" : "",
+                   (unsigned long long)lag);
+    add_check(checks, name, is_ok, text);
+    return is_ok;
+}
+
+static void look_before(struct driver *driver, const struct asker *a, uint8_t to)
+{
+    const struct core *c = &driver->core;
+    const struct record *r = core_record(c);
+    json_t *checks = json_array();
+    unsigned fit = 0;
+    json_t *document;
+
+    add_check(checks, "not paused", !r->is_paused,
+              r->is_paused ? "the cluster is paused: resume it first"
+                           : "the cluster is not paused");
+    for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++)
+        if (slot != c->self && r->member[slot].role == ROLE_DB && (to == HM_NOBODY || to == slot))
+            fit += check_successor(driver, slot, checks);
+    document = json_pack("{s:o, s:b}", "checks", checks, "would_be_done", fit > 0 && !r->is_paused);
+    if (fit == 0 || r->is_paused) {
+        (void)json_object_set_new(document, "error",
+                                  json_string("the switchover would be refused"));
+        answer(driver->daemon, a, HM_REFUSED, document);
+    } else
+        answer(driver->daemon, a, HM_OK, document);
+}
+
+/* --- requests -----------------------------------------------------------------------------------
+ */
+
+static const char *text_of(const json_t *request, const char *key)
+{
+    const char *text = json_string_value(json_object_get(request, key));
+
+    return text != NULL ? text : "";
+}
+
+static struct driver *find_driver(struct daemon *d, const struct asker *a, const json_t *request)
+{
+    const char *name = text_of(request, "service");
+    char text[128];
+
+    if (name[0] == '\0' && d->drivers_n == 1)
+        return d->driver[0];
+    for (size_t i = 0; i < d->drivers_n; i++)
+        if (strcmp(d->driver[i]->settings->name, name) == 0)
+            return d->driver[i];
+    if (name[0] == '\0')
+        (void)snprintf(text, sizeof text, "there are %zu services: name one", d->drivers_n);
+    else
+        (void)snprintf(text, sizeof text, "there is no service '%.32s'", name);
+    answer_failure(d, a, HM_BAD_INPUT, text, "'hamgr status' lists the services: --service NAME");
+    return NULL;
+}
+
+/* The member that leads takes the order; this one waits for its answer. */
+static void pass_on(struct driver *driver, const struct asker *a, const json_t *request,
+                    uint8_t leader)
+{
+    struct daemon *d = driver->daemon;
+    struct wire_frame frame = { .type = WIRE_CALL };
+    struct daemon_order *o;
+    const char *name;
+    char *text;
+
+    if (a->call == NULL || leader == HM_NOBODY) {
+        answer_failure(d, a, a->call == NULL ? HM_REFUSED : HM_NO_QUORUM,
+                       "no member holds the service now", "'hamgr status' shows why");
+        return;
+    }
+    name = core_record(&driver->core)->member[leader].name;
+    o = free_order(d);
+    text = json_dumps(request, JSON_COMPACT);
+    if (o == NULL || text == NULL) {
+        answer_failure(d, a, HM_FAILED, "too many orders wait for their end", "try again");
+    } else {
+        begin(o, a, CALL_LIMIT_MS);
+        o->id = ++d->calls;
+        (void)snprintf(o->peer, sizeof o->peer, "%s", name);
+        frame.call.id = o->id;
+        frame.call.text = text;
+        if (!link_send(d->links, 0, name, &frame))
+            end(d, o, HM_FAILED,
+                json_pack("{s:s, s:s}", "error", "the primary's member cannot be reached", "next",
+                          "run the command there"));
+    }
+    free(text);
+}
+
+static void take_switchover(struct driver *driver, const struct asker *a, const json_t *request)
+{
+    const struct record *r = core_record(&driver->core);
+    const char *to = text_of(request, "to");
+    struct order order = { .kind = ORDER_SWITCHOVER, .member = HM_NOBODY };
+    char text[96];
+
+    if (to[0] != '\0') {
+        order.member = record_find_name(r, to);
+        if (order.member == HM_NOBODY || r->member[order.member].role != ROLE_DB) {
+            (void)snprintf(text, sizeof text, "'%.32s' is no db member", to);
+            answer_failure(driver->daemon, a, HM_BAD_INPUT, text,
+                           "'hamgr member list' shows the members");
+            return;
+        }
+    }
+    if (json_is_true(json_object_get(request, "dry_run")))
+        look_before(driver, a, order.member);
+    else
+        give_order(driver, a, &order);
+}
+
+static void take_order_request(struct daemon *d, const struct asker *a, const json_t *request)
+{
+    const char *command = text_of(request, "command");
+    struct driver *driver = find_driver(d, a, request);
+    struct order order = { .member = HM_NOBODY };
+    uint8_t leader;
+
+    if (driver == NULL)
+        return;
+    leader = core_leader(&driver->core);
+    if (leader == HM_NOBODY || leader != driver->core.self) {
+        pass_on(driver, a, request, leader);
+        return;
+    }
+    if (strcmp(command, "switchover") == 0) {
+        take_switchover(driver, a, request);
+        return;
+    }
+    order.kind = strcmp(command, "pause") == 0 ? ORDER_PAUSE : ORDER_RESUME;
+    give_order(driver, a, &order);
+}
+
+static bool is_order(const char *command)
+{
+    return strcmp(command, "switchover") == 0 || strcmp(command, "pause") == 0 ||
+           strcmp(command, "resume") == 0;
+}
+
+static json_t *look(struct daemon *d, const char *command, const char *service)
+{
+    struct report *r = calloc(1, sizeof *r);
+    json_t *document = NULL;
+
+    if (r == NULL)
+        return NULL;
+    daemon_fill_report(d, r);
+    if (strcmp(command, "status") == 0)
+        document = report_status(r, service);
+    else if (strcmp(command, "history") == 0)
+        document = report_history(r, service);
+    else if (strcmp(command, "members") == 0)
+        document = report_members(r);
+    else if (strcmp(command, "ping") == 0)
+        document = json_pack("{s:s}", "node", d->settings.node);
+    free(r);
+    return document;
+}
+
+void orders_take_request(void *ctx, struct serve_call *call, const json_t *request)
+{
+    const char *command = text_of(request, "command");
+    const struct asker a = { .call = call };
+    struct daemon *d = ctx;
+    json_t *document;
+
+    if (is_order(command)) {
+        log_notice("request command=%s service=%s", command, text_of(request, "service"));
+        take_order_request(d, &a, request);
+        return;
+    }
+    document = look(d, command, text_of(request, "service"));
+    if (document != NULL)
+        serve_answer(call, HM_OK, document);
+    else
+        serve_fail(call, HM_BAD_INPUT, "hamgrd does not know this command",
+                   "hamgr and hamgrd may be of different versions: 'hamgr version'");
+}
+
+/* --- between members ----------------------------------------------------------------------------
+ */
+
+static void take_call(struct daemon *d, const struct link_peer *from, const struct wire_frame *f)
+{
+    const struct asker a = { .peer = from->name, .peer_id = f->call.id };
+    json_t *request = json_loads(f->call.text, 0, NULL);
+
+    if (json_is_object(request) && is_order(text_of(request, "command"))) {
+        log_notice("request command=%s from=%s", text_of(request, "command"), from->name);
+        take_order_request(d, &a, request);
+    } else
+        answer_failure(d, &a, HM_BAD_INPUT, "the request is malformed", NULL);
+    json_decref(request);
+}
+
+static void take_answer(struct daemon *d, const struct link_peer *from, const struct wire_frame *f)
+{
+    json_t *document;
+    json_int_t rc;
+
+    for (size_t i = 0; i < ORDERS_MAX; i++) {
+        struct daemon_order *o = &d->order[i];
+
+        if (o->id != f->call.id || o->driver != NULL || strcmp(o->peer, from->name) != 0)
+            continue;
+        document = json_loads(f->call.text, 0, NULL);
+        rc = json_integer_value(json_object_get(document, "rc"));
+        if (!json_is_object(document) || rc < 0 || rc >= HM_RC_COUNT) {
+            json_decref(document);
+            document = json_pack("{s:s}", "error", "the other member's answer is malformed");
+            rc = HM_FAILED;
+        }
+        end(d, o, (enum hm_rc)rc, document);
+        return;
+    }
+}
+
+void orders_take_frame(struct daemon *d, const struct link_peer *from,
+                       const struct wire_frame *frame)
+{
+    if (frame->type == WIRE_CALL)
+        take_call(d, from, frame);
+    else
+        take_answer(d, from, frame);
+}
