@@ -22,7 +22,8 @@ struct worker_job {
 enum hm_rc worker_new(struct event_base *base, const char *name, struct worker **ret,
                       struct hm_err *err) HM_MUST_CHECK;
 /* Waits for the job that runs (callers free workers only when the program ends); jobs that have not
- * begun are dropped without `done`. NULL is fine. */
+ * begun, or whose end was not reported yet, are dropped without `done`: they are the caller's
+ * again. Not from within `done`. NULL is fine. */
 void worker_free(struct worker *w);
 /* Queues a job; it belongs to the worker until `done`. */
 void worker_add(struct worker *w, struct worker_job *job);
