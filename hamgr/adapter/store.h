@@ -36,11 +36,14 @@ void store_done(struct store *s);
 enum hm_rc store_load(struct store *s, const char *service, struct voter_state *ret,
                       bool *ret_is_blank, struct hm_err *err) HM_MUST_CHECK;
 
-/* Writes a voter's state durably. On failure what was there before is still there. */
+/* Writes a voter's state durably. On failure what was there before is still there; only when the
+ * directory could not be synced, either of the two may be found later. Nothing is lost by that: the
+ * voter answers as if nothing had been written, and a register may hold more than it told. */
 enum hm_rc store_save(const struct store *s, const char *service, const struct voter_state *state,
                       struct hm_err *err) HM_MUST_CHECK;
 
-/* Writes any small file of ours the same way; dir is an open directory. */
+/* Writes any small file of ours the same way; dir is an open directory, not with O_PATH. One writer
+ * for each name: the draft is NAME.tmp. */
 enum hm_rc store_replace(int dir, const char *name, const void *bytes, size_t size,
                          struct hm_err *err) HM_MUST_CHECK;
 
