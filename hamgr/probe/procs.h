@@ -1,9 +1,10 @@
 /* procs.h - the processes of a database server, found by what they are, not by who started them.
  *
  * A process belongs to a PostgreSQL server when its working directory is the data directory and its
- * executable is called `postgres`; with a cgroup, everything in that cgroup belongs to it as well.
- * Orphaned backends are found like any other. Reads /proc only; never signals. Sees what the caller
- * may see: hamgrd the database's own user, hamgr-fence everything. */
+ * executable, or the process itself, is called `postgres` (Debian's redis-server is a link to
+ * another name); with a cgroup, everything in that cgroup belongs to it as well. Orphaned backends
+ * are found like any other. Reads /proc only; never signals, allocates nothing; one thread only.
+ * Sees what the caller may see: hamgrd the database's own user, hamgr-fence everything. */
 #ifndef HAMGR_PROBE_PROCS_H
 #define HAMGR_PROBE_PROCS_H
 
@@ -22,13 +23,16 @@ struct procs_spec {
 struct procs {
     size_t n;
     size_t stopped; /* of these: every thread stopped, or in D state with SIGSTOP pending */
-    pid_t main_pid; /* 0, or the one whose parent is not in the list: the postmaster */
+    pid_t main_pid; /* the one whose parent is not in the list, the postmaster; of several (orphans)
+                       the one with children; else 0 */
     pid_t pid[PROCS_MAX];
     uint64_t
         started[PROCS_MAX]; /* start time in clock ticks: a pid used again is another process */
 };
 
-/* Scans. ret is overwritten. HM_FAILED: /proc cannot be read. HM_NO_SPACE: more than PROCS_MAX. */
+/* Scans. ret is overwritten. Without a data directory there are no processes. HM_FAILED: /proc
+ * cannot be read, or the data directory not be looked at. HM_NO_SPACE: more than PROCS_MAX; ret
+ * then holds the first of them. */
 enum hm_rc procs_scan(const struct procs_spec *spec, struct procs *ret,
                       struct hm_err *err) HM_MUST_CHECK;
 
