@@ -48,6 +48,15 @@ struct service_facts {
     hm_ms answered_ms; /* boot time of the newest answer; 0: never */
 };
 
+/* What `hamgr check` found about one thing, and the next step where it is not right. */
+struct service_finding {
+    char name[48];
+    bool is_ok;
+    char text[160];
+    char next[160];
+};
+typedef void service_checked(void *ctx, const struct service_finding *findings, size_t n);
+
 struct service_type {
     const char *name;
     /* Begins to watch. HM_FAILED, HM_BAD_INPUT: a setting that cannot work here. */
@@ -63,6 +72,8 @@ struct service_type {
     void (*note_record)(struct service *s, const struct record *r, uint8_t self, bool is_followed);
     /* What the fence helper reported: who is stopped, how many processes there are. */
     void (*note_fence)(struct service *s, bool is_there, const struct fence_report *report);
+    /* Looks at all that hamgr needs of the server; `then` comes once, now or later. */
+    void (*check)(struct service *s, service_checked *then, void *ctx);
     void (*describe)(const struct service *s, struct service_facts *ret);
 };
 

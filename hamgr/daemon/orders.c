@@ -367,6 +367,28 @@ static json_t *look(struct daemon *d, const char *command, const char *service)
     return document;
 }
 
+static void checked(void *ctx, const struct service_finding *findings, size_t n)
+{
+    struct serve_call *call = ctx;
+    json_t *checks = json_array();
+
+    for (size_t i = 0; i < n; i++)
+        (void)json_array_append_new(
+            checks, json_pack("{s:s, s:b, s:s, s:s}", "name", findings[i].name, "ok",
+                              findings[i].is_ok, "text", findings[i].text, "next",
+                              findings[i].next)); /* no memory: one row less */
+    serve_answer(call, HM_OK, json_pack("{s:o}", "checks", checks));
+}
+
+static void check(struct daemon *d, struct serve_call *call, const json_t *request)
+{
+    const struct asker a = { .call = call };
+    struct driver *driver = find_driver(d, &a, request);
+
+    if (driver != NULL)
+        driver->type->check(driver->service, checked, call);
+}
+
 void orders_take_request(void *ctx, struct serve_call *call, const json_t *request)
 {
     const char *command = text_of(request, "command");
@@ -377,6 +399,10 @@ void orders_take_request(void *ctx, struct serve_call *call, const json_t *reque
     if (is_order(command)) {
         log_notice("request command=%s service=%s", command, text_of(request, "service"));
         take_order_request(d, &a, request);
+        return;
+    }
+    if (strcmp(command, "check") == 0) {
+        check(d, call, request);
         return;
     }
     document = look(d, command, text_of(request, "service"));

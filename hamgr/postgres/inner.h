@@ -45,6 +45,9 @@ void postgres_look(struct service *s, void (*then)(struct service *s, void *ctx)
 void postgres_note(struct service *s, const struct notes *changed,
                    void (*then)(struct service *s, bool is_ok, void *ctx), void *ctx);
 
+/* check.c: service_type.check. Not while the service is being closed. */
+void postgres_check(struct service *s, service_checked *then, void *ctx);
+
 /* op.c. Begins an operation, or does what effect.h says of one that is under way. */
 void postgres_carry_out(struct service *s, const struct core_effect *e);
 /* Gives up whatever runs, without telling anybody: the service is closed. */
