@@ -14,11 +14,12 @@
 #include "core/voter.h"
 
 enum {
-    WIRE_LENGTH = 4,            /* bytes in front of every frame */
-    WIRE_FRAME_MAX = 64 * 1024, /* bytes of a frame without them */
-    WIRE_TEXT_MAX = 48 * 1024,  /* bytes of a call's or a reply's text */
-    WIRE_STATE_MAX = 8 * 1024,  /* bytes of a voter's state */
-    WIRE_VERSION = 1,           /* of this program; neighbours are understood */
+    WIRE_LENGTH = 4,                     /* bytes in front of every frame */
+    WIRE_FRAME_MAX = 64 * 1024,          /* bytes of a frame without them */
+    WIRE_TEXT_MAX = 48 * 1024,           /* bytes of a call's or a reply's text */
+    WIRE_STATE_MAX = 8 * 1024,           /* bytes of a voter's state */
+    WIRE_VERSION = 1,                    /* of this program; neighbours are understood */
+    WIRE_ARENA_MAX = 4 * WIRE_FRAME_MAX, /* bytes for what protobuf-c makes of a frame */
 };
 
 /* A service as a member is configured with it: a witness learns of it in no other way. */
@@ -60,14 +61,15 @@ struct wire_frame {
 };
 
 /* Where wire_unpack() puts what a frame points into. One for each program is enough: it is
- * overwritten by the next call. About 200 KiB, so not for the stack. */
+ * overwritten by the next call. About 350 KiB, of which a usual frame touches a few, so not for the
+ * stack. */
 struct wire_storage {
     struct wire_hello hello;
     struct wire_service service[HM_SERVICES_MAX];
     struct record record;
     char text[WIRE_TEXT_MAX + 1];
     size_t arena_used;
-    _Alignas(16) uint8_t arena[WIRE_FRAME_MAX * 2];
+    _Alignas(16) uint8_t arena[WIRE_ARENA_MAX];
 };
 
 /* Writes length and frame.
