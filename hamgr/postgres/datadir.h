@@ -1,0 +1,58 @@
+/* datadir.h - files of the data directory of a server that is stopped, or about to be promoted.
+ *
+ * Everything here blocks: from a worker's job only. Nothing here asks whether a server runs. */
+#ifndef HAMGR_POSTGRES_DATADIR_H
+#define HAMGR_POSTGRES_DATADIR_H
+
+#include "base/err.h"
+
+/* Reads a file of `dir` into new memory of the caller, with a final NUL; NULL: there is none.
+ * HM_BAD_INPUT: longer than max. HM_FAILED. */
+enum hm_rc datadir_read(int dir, const char *name, size_t max, char **ret,
+                        struct hm_err *err) HM_MUST_CHECK;
+
+/* The major version that made it. HM_BAD_INPUT: no PostgreSQL's data directory. HM_FAILED. */
+enum hm_rc datadir_version(const char *data_dir, int *ret, struct hm_err *err) HM_MUST_CHECK;
+/* False: it does not exist, or has nothing in it. */
+bool datadir_has_files(const char *data_dir);
+
+/* standby.signal, durably: with it a server comes up in recovery and stays there. */
+enum hm_rc datadir_mark_standby(const char *data_dir, struct hm_err *err) HM_MUST_CHECK;
+/* Takes it away again, and recovery.signal: pg_rewind's own recovery refuses both. */
+enum hm_rc datadir_unmark_standby(const char *data_dir, struct hm_err *err) HM_MUST_CHECK;
+
+/* A postmaster.pid that a dead server left behind: the number may be another process' by now. */
+enum hm_rc datadir_drop_pid_file(const char *data_dir, struct hm_err *err) HM_MUST_CHECK;
+
+/* Timeline history files that stand for numbers which this copy never ran on.
+ *
+ * PostgreSQL promotes onto the first number without a history file, so placing files for all below
+ * makes it take the one that it shall. They say nothing but who placed them; PostgreSQL takes such
+ * a timeline for nobody's child and ignores it. Above the newest real timeline they would keep the
+ * server from starting and from following, so there all of them are removed, and below it, where a
+ * standby asks a primary for each of them, those that are missing are placed.
+ *
+ * timeline  to be promoted onto, higher than any real one: placed up to it; 0: none.
+ *
+ * HM_REFUSED: that timeline exists already. HM_BAD_INPUT: it is out of range. HM_FAILED,
+ * HM_NO_SPACE. */
+enum hm_rc datadir_place_histories(const char *data_dir, uint64_t timeline,
+                                   struct hm_err *err) HM_MUST_CHECK;
+
+/* Configuration that lies in the data directory and is this node's own: pg_rewind and a clone bring
+ * the source's instead. Copied to `keep`, which is made; what is there already is older, and right:
+ * a rebuild that was cut short had begun. */
+enum hm_rc datadir_keep_configs(const char *data_dir, const char *keep,
+                                struct hm_err *err) HM_MUST_CHECK;
+/* Copies them back, durably. The copies stay until datadir_forget_configs(). */
+enum hm_rc datadir_restore_configs(const char *keep, const char *data_dir,
+                                   struct hm_err *err) HM_MUST_CHECK;
+void datadir_forget_configs(const char *keep);
+
+/* Puts `fresh` in the place of data_dir; what was there, if anything, ends as `old`. At any moment
+ * data_dir is one of the two, or, on file systems that cannot exchange names, missing. HM_FAILED
+ * says why, also that data_dir is a mount point: then nothing has changed. */
+enum hm_rc datadir_swap(const char *data_dir, const char *fresh, const char *old,
+                        struct hm_err *err) HM_MUST_CHECK;
+
+#endif

@@ -1,0 +1,232 @@
+#include "postgres/datadir.h"
+#include "tests/cm.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct place {
+    char root[64];
+    char data[96];
+    char fresh[96];
+    char old[96];
+    char keep[96];
+    struct hm_err err;
+};
+
+static void path_of(char *buffer, size_t size, const char *dir, const char *name)
+{
+    (void)snprintf(buffer, size, "%s/%s", dir, name);
+}
+
+static void put(const char *dir, const char *name, const char *text)
+{
+    char path[160];
+    FILE *f;
+
+    path_of(path, sizeof path, dir, name);
+    f = fopen(path, "we");
+    assert_non_null(f);
+    (void)fputs(text, f);
+    assert_int_equal(fclose(f), 0);
+}
+
+static bool has(const char *dir, const char *name)
+{
+    char path[160];
+
+    path_of(path, sizeof path, dir, name);
+    return access(path, F_OK) == 0;
+}
+
+static void expect(const char *dir, const char *name, const char *wanted)
+{
+    char path[160], text[128] = "";
+    FILE *f;
+
+    path_of(path, sizeof path, dir, name);
+    f = fopen(path, "re");
+    assert_non_null(f);
+    (void)fread(text, 1, sizeof text - 1, f);
+    (void)fclose(f);
+    assert_string_equal(text, wanted);
+}
+
+static int make_place(void **state)
+{
+    static struct place p;
+    char wal[128];
+
+    (void)snprintf(p.root, sizeof p.root, "/tmp/hamgr-datadir-XXXXXX");
+    if (mkdtemp(p.root) == NULL)
+        return -1;
+    path_of(p.data, sizeof p.data, p.root, "data");
+    path_of(p.fresh, sizeof p.fresh, p.root, "fresh");
+    path_of(p.old, sizeof p.old, p.root, "old");
+    path_of(p.keep, sizeof p.keep, p.root, "keep");
+    path_of(wal, sizeof wal, p.data, "pg_wal");
+    *state = &p;
+    return mkdir(p.data, 0700) == 0 && mkdir(wal, 0700) == 0 && mkdir(p.fresh, 0700) == 0 ? 0 : -1;
+}
+
+static int remove_place(void **state)
+{
+    struct place *p = *state;
+    char command[128];
+
+    (void)snprintf(command, sizeof command, "rm -rf '%s'", p->root);
+    return system(command);
+}
+
+static void the_version_is_read(void **state)
+{
+    struct place *p = *state;
+    int version = 0;
+
+    assert_int_equal(datadir_version(p->data, &version, &p->err), HM_BAD_INPUT);
+    put(p->data, "PG_VERSION", "15\n");
+    assert_int_equal(datadir_version(p->data, &version, &p->err), HM_OK);
+    assert_int_equal(version, 15);
+    put(p->data, "PG_VERSION", "9.6\n");
+    assert_int_equal(datadir_version(p->data, &version, &p->err), HM_BAD_INPUT);
+}
+
+static void an_empty_or_missing_directory_has_no_files(void **state)
+{
+    struct place *p = *state;
+
+    assert_true(datadir_has_files(p->data));
+    assert_false(datadir_has_files(p->fresh));
+    assert_false(datadir_has_files(p->old));
+}
+
+static void the_mark_of_a_standby_comes_and_goes(void **state)
+{
+    struct place *p = *state;
+
+    assert_int_equal(datadir_mark_standby(p->data, &p->err), HM_OK);
+    assert_int_equal(datadir_mark_standby(p->data, &p->err), HM_OK);
+    assert_true(has(p->data, "standby.signal"));
+    put(p->data, "recovery.signal", "");
+    assert_int_equal(datadir_unmark_standby(p->data, &p->err), HM_OK);
+    assert_int_equal(datadir_unmark_standby(p->data, &p->err), HM_OK);
+    assert_false(has(p->data, "standby.signal"));
+    assert_false(has(p->data, "recovery.signal"));
+    assert_int_equal(datadir_mark_standby(p->old, &p->err), HM_FAILED);
+}
+
+static void missing_histories_are_placed_below_the_timeline(void **state)
+{
+    struct place *p = *state;
+
+    put(p->data, "pg_wal/00000003.history", "1\t0/3000000\tno recovery target specified\n");
+    assert_int_equal(datadir_place_histories(p->data, 6, &p->err), HM_OK);
+    assert_true(has(p->data, "pg_wal/00000002.history"));
+    expect(p->data, "pg_wal/00000003.history", "1\t0/3000000\tno recovery target specified\n");
+    assert_true(has(p->data, "pg_wal/00000004.history"));
+    assert_true(has(p->data, "pg_wal/00000005.history"));
+    assert_false(has(p->data, "pg_wal/00000006.history"));
+}
+
+/* PostgreSQL would take them for the newest timelines, and neither start nor follow. */
+static void what_a_promotion_left_behind_is_removed(void **state)
+{
+    struct place *p = *state;
+
+    put(p->data, "pg_wal/00000003.history", "1\t0/3000000\tno recovery target specified\n");
+    assert_int_equal(datadir_place_histories(p->data, 0x20, &p->err), HM_OK);
+    assert_true(has(p->data, "pg_wal/0000001F.history"));
+    put(p->data, "pg_wal/00000021.history", ""); /* torn */
+    assert_int_equal(datadir_place_histories(p->data, 0, &p->err), HM_OK);
+    assert_true(has(p->data, "pg_wal/00000002.history"));
+    assert_true(has(p->data, "pg_wal/00000003.history"));
+    assert_false(has(p->data, "pg_wal/00000004.history"));
+    assert_false(has(p->data, "pg_wal/0000001F.history"));
+    assert_false(has(p->data, "pg_wal/00000021.history"));
+}
+
+static void a_timeline_that_exists_is_not_begun_again(void **state)
+{
+    struct place *p = *state;
+
+    put(p->data, "pg_wal/00000003.history", "1\t0/3000000\tno recovery target specified\n");
+    assert_int_equal(datadir_place_histories(p->data, 3, &p->err), HM_REFUSED);
+    assert_string_equal(p->err.text, "timeline 3 exists here already, so 3 cannot be begun");
+    assert_int_equal(datadir_place_histories(p->data, 4, &p->err), HM_OK);
+    assert_int_equal(datadir_place_histories(p->data, 100001, &p->err), HM_BAD_INPUT);
+}
+
+static void configuration_survives_a_rebuild(void **state)
+{
+    struct place *p = *state;
+
+    put(p->data, "postgresql.conf", "port = 1\n");
+    put(p->data, "base", "old");
+    assert_int_equal(datadir_keep_configs(p->data, p->keep, &p->err), HM_OK);
+    put(p->data, "postgresql.conf", "port = 2\n");
+    put(p->data, "pg_hba.conf", "theirs\n");
+    /* Cut short and begun again: what was kept first is right. */
+    assert_int_equal(datadir_keep_configs(p->data, p->keep, &p->err), HM_OK);
+    put(p->fresh, "postgresql.conf", "port = 2\n");
+    assert_int_equal(datadir_restore_configs(p->keep, p->fresh, &p->err), HM_OK);
+    expect(p->fresh, "postgresql.conf", "port = 1\n");
+    assert_false(has(p->fresh, "base"));
+    datadir_forget_configs(p->keep);
+    assert_int_equal(access(p->keep, F_OK), -1);
+}
+
+static void a_fresh_directory_takes_the_place_of_the_old_one(void **state)
+{
+    struct place *p = *state;
+
+    put(p->data, "which", "old");
+    put(p->fresh, "which", "fresh");
+    assert_int_equal(datadir_swap(p->data, p->fresh, p->old, &p->err), HM_OK);
+    expect(p->data, "which", "fresh");
+    expect(p->old, "which", "old");
+    assert_int_equal(access(p->fresh, F_OK), -1);
+}
+
+static void a_fresh_directory_fills_an_empty_or_missing_one(void **state)
+{
+    struct place *p = *state;
+
+    put(p->fresh, "which", "fresh");
+    assert_int_equal(mkdir(p->old, 0700), 0);
+    assert_int_equal(datadir_swap(p->old, p->fresh, "/nowhere", &p->err), HM_OK);
+    expect(p->old, "which", "fresh");
+    assert_int_equal(datadir_swap(p->keep, p->old, "/nowhere", &p->err), HM_OK);
+    expect(p->keep, "which", "fresh");
+}
+
+static void a_link_is_not_replaced(void **state)
+{
+    struct place *p = *state;
+
+    assert_int_equal(symlink(p->data, p->old), 0);
+    assert_int_equal(datadir_swap(p->old, p->fresh, p->keep, &p->err), HM_FAILED);
+    assert_true(has(p->data, "pg_wal"));
+}
+
+#define IN_A_PLACE(f) cmocka_unit_test_setup_teardown(f, make_place, remove_place)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        IN_A_PLACE(the_version_is_read),
+        IN_A_PLACE(an_empty_or_missing_directory_has_no_files),
+        IN_A_PLACE(the_mark_of_a_standby_comes_and_goes),
+        IN_A_PLACE(missing_histories_are_placed_below_the_timeline),
+        IN_A_PLACE(what_a_promotion_left_behind_is_removed),
+        IN_A_PLACE(a_timeline_that_exists_is_not_begun_again),
+        IN_A_PLACE(configuration_survives_a_rebuild),
+        IN_A_PLACE(a_fresh_directory_takes_the_place_of_the_old_one),
+        IN_A_PLACE(a_fresh_directory_fills_an_empty_or_missing_one),
+        IN_A_PLACE(a_link_is_not_replaced),
+    };
+
+    return cmocka_run_group_tests_name("datadir", tests, NULL, NULL);
+}
