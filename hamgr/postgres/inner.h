@@ -28,6 +28,11 @@ struct service {
     struct notes notes; /* as on disk, or as being written; changed only by postgres_note() */
     struct copy seen;   /* the newest probe */
     pid_t postmaster;   /* 0: none */
+    /* The server (its server_id) of which is certain that its backends wait under names that are
+     * not empty. probe.c notes one that started so, op.c one that made a checkpoint after names
+     * were set; 0, and again when the names are seen empty: not known. */
+    uint64_t flag_server_id;
+    bool is_stop_asked; /* op.c, while it stops the server: its end is then no accident */
     bool has_fence;
     struct fence_report fence;
     struct service_facts facts;

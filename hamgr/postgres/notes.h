@@ -3,9 +3,11 @@
  *     state_dir/NAME.copy
  *
  * Kept beside the voter's state and not in the data directory, where a clone would copy it. The
- * directory is recognised by what a copy cannot have the same (device, inodes and birth times of it
- * and of its control file); another directory is another copy and gets another id. Blocks: from a
- * worker's job or at start only. */
+ * directory is recognised by what a copy cannot have the same: inodes and birth times of it and of
+ * its control file, and the device where a file system knows no birth times (the numbers of devices
+ * change when a host boots). Another directory is another copy and gets another id; only the mark
+ * of a rebuild stays, until whoever rebuilds takes it away. Blocks: from a worker's job or at start
+ * only. */
 #ifndef HAMGR_POSTGRES_NOTES_H
 #define HAMGR_POSTGRES_NOTES_H
 
@@ -21,13 +23,16 @@ struct notes {
     char names[512];       /* ... and the value that says so */
 };
 
-/* Reads them and compares them with the directory; a copy that is new to us gets an id.
- * HM_BAD_INPUT: torn. HM_FAILED, HM_NO_SPACE. */
+/* Reads them and compares them with the directory; a copy that is new to us gets an id, which is
+ * written before this returns. HM_BAD_INPUT: torn. HM_FAILED, HM_NO_SPACE. */
 enum hm_rc notes_load(const char *state_dir, const char *service, const char *data_dir,
                       struct notes *ret, struct hm_err *err) HM_MUST_CHECK;
 /* Writes them durably, with the directory as it is now. */
 enum hm_rc notes_save(const char *state_dir, const char *service, const char *data_dir,
                       const struct notes *n, struct hm_err *err) HM_MUST_CHECK;
+/* Writes what tells this directory from every other, at most 159 characters; the empty text and
+ * false when there are no data. */
+bool notes_identify(const char *data_dir, char *buffer, size_t size);
 /* A number that no copy had: for a copy that was rewound, cloned or made. */
 uint64_t notes_draw_copy_id(void);
 
