@@ -105,6 +105,8 @@ build/$(1)/sim: $$(SIM_OBJ.$(1)) build/$(1)/libhamgr.a build/$(1)/sources
 	$(Q)$(call LINK,$(1)) -o $$@ $$(filter %.o %.a,$$^) $$(CMOCKA) $(LIBS)
 
 build/$(1)/rules: build/$(1)/obj/tests/tools/rules.o build/$(1)/libhamgr.a
+build/$(1)/settings: build/$(1)/obj/tests/tools/settings.o build/$(1)/libhamgr.a
+build/$(1)/rules build/$(1)/settings:
 	$(SAY) LINK $$@
 	$(Q)$(call LINK,$(1)) -o $$@ $$^ $(LIBS)
 
@@ -214,9 +216,12 @@ coverage: $(UNIT.cov) build/cov/sim ## lines of hamgr/core that tests reach; bel
 rules: build/$(MODE)/rules ## print the decision table
 	@$<
 
-golden: build/$(MODE)/rules ## take the decision table as it is for the reviewed one
+golden: build/$(MODE)/rules build/$(MODE)/settings ## print anew what is made from tables, to be reviewed
 	@mkdir -p tests/golden
 	@$< >tests/golden/rules.txt
+	@build/$(MODE)/settings hamgr.conf >conf/hamgr.conf.example
+	@build/$(MODE)/settings witness.conf >conf/witness.conf.example
+	@build/$(MODE)/settings settings.md >docs/settings.md
 
 # Starts make anew, because the compiler may come only with what is installed first.
 demo: ## a host is lost, told step by step; simulated, no server is touched

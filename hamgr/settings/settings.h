@@ -113,7 +113,8 @@ void settings_errors_done(struct settings_errors *e);
 
 enum settings_flags {
     SETTINGS_WITHOUT_NODE = 1, /* the host need not be a member: self is then HM_NOBODY */
-    SETTINGS_WITHOUT_KEY = 2,  /* do not read the key file (the reader may not be allowed to) */
+    SETTINGS_WITHOUT_KEY = 2,  /* do not read the key files (the reader may not be allowed to):
+                                * keys and cluster ids are then 0 */
 };
 
 /* Reads and checks a file.
@@ -131,7 +132,15 @@ enum hm_rc settings_load(const char *path, unsigned int flags, struct settings *
 /* The same for the witness's file. settings_witness_done() is due after HM_OK. */
 enum hm_rc settings_load_witness(const char *path, struct settings_witness *ret,
                                  struct settings_errors *ret_errors) HM_MUST_CHECK;
-void settings_witness_done(struct settings_witness *w);
+void settings_witness_done(struct settings_witness *w); /* also of a zeroed one */
+
+/* The same from a text instead of a file; `name` is what errors call it. */
+enum hm_rc settings_load_text(const char *text, const char *name, unsigned int flags,
+                              struct settings *ret,
+                              struct settings_errors *ret_errors) HM_MUST_CHECK;
+enum hm_rc settings_load_witness_text(const char *text, const char *name, unsigned int flags,
+                                      struct settings_witness *ret,
+                                      struct settings_errors *ret_errors) HM_MUST_CHECK;
 
 /* What the record of a new cluster begins with (core_config.first): members and voters by their
  * place in the file, timing, durability. */
@@ -148,5 +157,7 @@ enum hm_rc settings_make_key(const char *path, struct hm_err *err) HM_MUST_CHECK
 /* Prints a complete commented example: every setting, its default and its help. */
 void settings_print_example(FILE *out);
 void settings_print_witness_example(FILE *out);
+/* Prints docs/settings.md. */
+void settings_print_manual(FILE *out);
 
 #endif
