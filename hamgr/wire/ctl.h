@@ -1,10 +1,50 @@
-/* ctl.h - requests of the command line and exit codes, shared by `hamgr` and hamgrd. */
+/* ctl.h - requests of the command line and exit codes, shared by `hamgr` and hamgrd.
+ *
+ * A request is one line of JSON:
+ *     {"command": "switchover", "service": "pg", "to": "db2", "dry_run": false, "timeout_ms":
+ * 30000} Only "command" is needed. A field that is not known is refused, not skipped: whoever
+ * orders something with a restriction wants it obeyed or not done at all. No I/O, no logging. */
 #ifndef HAMGR_WIRE_CTL_H
 #define HAMGR_WIRE_CTL_H
 
 #include "base/err.h"
 
-enum { CTL_REQUEST_MAX = 4096 }; /* bytes of a request */
+#include <jansson.h>
+
+enum {
+    CTL_REQUEST_MAX = 4096,          /* bytes of a request, without its newline */
+    CTL_TIMEOUT_MAX_MS = 3600000,    /* of a request's own time limit */
+    CTL_ANSWER_MAX = 1 * 1024 * 1024 /* bytes of an answer that the command line takes */
+};
+
+#define CTL_SOCKET "hamgrd.sock" /* in run_dir */
+
+/* X(constant, text) */
+#define CTL_COMMANDS(X)                                                                            \
+    X(CTL_STATUS, "status")                                                                        \
+    X(CTL_HISTORY, "history")                                                                      \
+    X(CTL_MEMBERS, "members")                                                                      \
+    X(CTL_SWITCHOVER, "switchover")                                                                \
+    X(CTL_PAUSE, "pause")                                                                          \
+    X(CTL_RESUME, "resume")                                                                        \
+    X(CTL_CHECK, "check")                                                                          \
+    X(CTL_VERSION, "version")                                                                      \
+    X(CTL_PING, "ping")
+
+enum ctl_command {
+#define X(name, text) name,
+    CTL_COMMANDS(X)
+#undef X
+        CTL_COMMANDS_N
+};
+
+struct ctl_request {
+    enum ctl_command command;
+    char service[HM_NAME_MAX]; /* empty: not named */
+    char to[HM_NAME_MAX];      /* empty: not named */
+    bool is_dry_run;
+    hm_ms timeout_ms; /* 0: not named */
+};
 
 /* Exit codes of `hamgr`, and "rc" in every answer: documented and stable. */
 enum ctl_exit {
@@ -17,5 +57,23 @@ enum ctl_exit {
 };
 
 enum ctl_exit ctl_exit_of(enum hm_rc rc);
+
+const char *ctl_command_name(enum ctl_command c);
+
+/* Reads a request from bytes that anybody may have sent.
+ *
+ * line, size  without the newline; need not end in a NUL.
+ * ret_json    set on HM_OK: an object whose fields were all checked; the caller owns it.
+ *
+ * HM_BAD_INPUT: too long, no JSON object, an unknown command or field, a value of a wrong type or
+ * out of its range. */
+enum hm_rc ctl_parse(const char *line, size_t size, json_t **ret_json,
+                     struct hm_err *err) HM_MUST_CHECK;
+
+/* The fields of a request that ctl_parse() made. */
+void ctl_read(const json_t *request, struct ctl_request *ret);
+
+/* A request as JSON, without fields that are not named; the caller owns it. NULL: no memory. */
+json_t *ctl_make(const struct ctl_request *request);
 
 #endif
