@@ -1,0 +1,40 @@
+/* report_inner.h - what the files of report share: belief of one service, read for people. */
+#ifndef HAMGR_DAEMON_REPORT_INNER_H
+#define HAMGR_DAEMON_REPORT_INNER_H
+
+#include "daemon/report.h"
+
+/* The record that this member knows: accepted here, else heard of, else what a new cluster would
+ * begin with (epoch 0). */
+const struct record *report_record(const struct core *c);
+
+/* What is believed of one slot of a service, of the own copy or by gossip. */
+struct report_member {
+    uint8_t slot;
+    const struct member *member; /* borrowed from the record */
+    bool is_self;
+    bool is_heard;        /* ever */
+    bool is_up;           /* within the lease time */
+    hm_ms heard_ms_ago;   /* with is_heard; 0 for itself */
+    struct gossip gossip; /* empty unless heard */
+    bool is_holder;       /* the record names it */
+    bool has_lag;
+    uint64_t lag_bytes; /* behind the furthest position known of the primary */
+};
+void report_look(const struct report *r, const struct report_service *s, uint8_t slot,
+                 struct report_member *ret);
+
+/* The furthest position known of the primary; 0: none. */
+uint64_t report_primary_offset(const struct report_service *s);
+
+/* Voters of the record, and those heard within the lease time. */
+void report_voters(const struct report *r, const struct report_service *s, unsigned *ret_n,
+                   unsigned *ret_heard);
+
+/* How long the holder's lease still runs, as far as this member knows; false: it knows of none. */
+bool report_lease_left(const struct report *r, const struct report_service *s, hm_ms *ret_left_ms);
+
+/* "2026-11-20T20:52:52Z" of a wall clock. */
+void report_time(hm_ms wall_ms, char text[32]);
+
+#endif

@@ -1,0 +1,235 @@
+/* report_warn.c - what a person should act on, most urgent first. */
+#include "daemon/report_inner.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { STALL_TOLD_MS = 3600000 }; /* a stall of the loop is worth a line for an hour */
+
+struct lines {
+    char (*line)[160];
+    size_t n, max;
+    const struct report *r;
+};
+
+HM_PRINTF(2, 3) static void warn(struct lines *l, const char *format, ...)
+{
+    char text[160];
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof text, format, args); /* cut at the end at worst */
+    va_end(args);
+    for (size_t i = 0; i < l->n; i++)
+        if (strcmp(l->line[i], text) == 0) /* of another service already */
+            return;
+    if (l->n < l->max)
+        memcpy(l->line[l->n++], text, sizeof text);
+}
+
+/* --- the member itself ------------------------------------------------------------------------ */
+
+static void about_state(struct lines *l, const struct report_service *s)
+{
+    const char *name = s->settings->name;
+
+    if (s->core->state == ST_BLANK)
+        warn(l, "%s: the voter's file of %s is missing: remove the member and add it again", name,
+             l->r->settings->node);
+    else if (s->core->state == ST_STOPPED)
+        warn(l, "%s: the cluster went on without %s in a newer incarnation: rebuild this member",
+             name, l->r->settings->node);
+    else if (s->core->state == ST_OUTSIDE)
+        warn(l, "%s: the record does not name %s: it waits to be added", name,
+             l->r->settings->node);
+}
+
+static void about_loop(struct lines *l)
+{
+    const struct report *r = l->r;
+    hm_ms ago_ms = r->now_ms - r->stall_at_ms;
+
+    if (r->stall_latest_ms != 0 && ago_ms < STALL_TOLD_MS)
+        warn(l, "hamgrd on %s stood still for %" PRId64 " ms, %" PRId64 " s ago", r->settings->node,
+             r->stall_latest_ms, ago_ms / 1000);
+}
+
+static void about_fence(struct lines *l, const struct report_service *s)
+{
+    const struct fence_report *f = &s->fence;
+
+    if (s->core->config.role != ROLE_DB)
+        return;
+    if (!s->has_fence) {
+        warn(l, "%s: hamgr-fence does not answer on %s: it can neither keep nor take the lease",
+             s->settings->name, l->r->settings->node);
+        return;
+    }
+    if (l->r->settings->is_gate_on && !f->has_gate)
+        warn(l, "%s: the kernel gate does not work on %s%s%s", s->settings->name,
+             l->r->settings->node, f->why[0] != '\0' ? ": " : "", f->why);
+    else if (f->why[0] != '\0')
+        warn(l, "%s: hamgr-fence on %s: %s", s->settings->name, l->r->settings->node, f->why);
+    if (!f->has_lock || !f->has_priority)
+        warn(l, "hamgr-fence on %s runs without %s: it may be late on a loaded machine",
+             l->r->settings->node,
+             f->has_lock       ? "real-time priority"
+             : f->has_priority ? "locked memory"
+                               : "locked memory and real-time priority");
+}
+
+/* --- voters ----------------------------------------------------------------------------------- */
+
+static void about_voter(struct lines *l, const struct report_service *s, uint8_t slot,
+                        const char *consequence)
+{
+    struct report_member m;
+    char text[48] = "has not been heard since hamgrd started";
+
+    report_look(l->r, s, slot, &m);
+    if (m.is_up)
+        return;
+    if (m.is_heard)
+        (void)snprintf(text, sizeof text, "has not been heard for %" PRId64 " s",
+                       m.heard_ms_ago / 1000);
+    warn(l, "%s (%s) %s%s", m.member->name, member_role_name(m.member->role), text, consequence);
+}
+
+static void about_voters(struct lines *l, const struct report_service *s)
+{
+    const struct record *rec = report_record(s->core);
+    const char *consequence = "";
+    unsigned n, heard;
+
+    report_voters(l->r, s, &n, &heard);
+    if (heard < n / 2 + 1)
+        warn(l, "no majority: %u of %u voters are heard, %u are needed: no primary can be chosen",
+             heard, n, n / 2 + 1);
+    else if (heard == n / 2 + 1)
+        consequence = ": one failure away from an outage";
+    for (unsigned slot = 0; slot < HM_MEMBERS_MAX; slot++)
+        if ((rec->voters >> slot) & 1)
+            about_voter(l, s, (uint8_t)slot, consequence);
+    if (n % 2 == 0 && n != 0)
+        warn(l, "%u voters survive no more failures than %u: add or remove a witness", n, n - 1);
+}
+
+/* --- the service ------------------------------------------------------------------------------ */
+
+static void about_primary(struct lines *l, const struct report_service *s)
+{
+    const struct record *rec = report_record(s->core);
+    const char *name = s->settings->name;
+    hm_ms left_ms;
+
+    if (rec->is_paused)
+        warn(l, "%s is paused: nobody takes over if %s fails; go on with 'hamgr resume'", name,
+             rec->epoch != 0 ? rec->member[rec->holder].name : "the primary");
+    if (rec->epoch == 0)
+        warn(l, "%s has had no primary yet", name);
+    else if (!report_lease_left(l->r, s, &left_ms) && rec->holder == s->core->self)
+        warn(l, "%s: %s has no lease: no commit is acknowledged", name, l->r->settings->node);
+}
+
+/* A copy that does not stream cannot take over without loss, or at all. */
+static void about_standby(struct lines *l, const struct report_service *s,
+                          const struct report_member *m)
+{
+    const struct record *rec = report_record(s->core);
+    const char *name = s->settings->name, *of = m->member->name;
+    const char *trouble = m->is_self ? s->facts.trouble : "";
+    const char *colon = trouble[0] != '\0' ? ": " : "";
+
+    if (m->gossip.wants_rebuild)
+        warn(l, "%s: the copy of %s diverged and must be rebuilt%s%s", name, of, colon, trouble);
+    else if (m->gossip.copy == COPY_REBUILDING)
+        warn(l, "%s: the copy of %s is being rebuilt%s%s", name, of, colon, trouble);
+    else if (m->gossip.copy != COPY_STANDBY)
+        warn(l, "%s: the copy of %s is %s%s%s", name, of, copy_state_name(m->gossip.copy), colon,
+             trouble);
+    else if (!m->gossip.is_streaming)
+        warn(l, "%s: %s does not stream from %s%s%s", name, of, rec->member[rec->holder].name,
+             colon, trouble);
+    else if (!m->gossip.is_healthy)
+        warn(l, "%s: the standby of %s is not healthy%s%s", name, of, colon, trouble);
+    else if (m->has_lag && rec->max_lag_bytes != 0 && m->lag_bytes > rec->max_lag_bytes &&
+             rec->goal == DURABILITY_ASYNC)
+        warn(l, "%s: %s is %" PRIu64 " bytes behind: more than max_lag_bytes, it cannot take over",
+             name, of, m->lag_bytes);
+}
+
+static bool is_standby(const struct report_member *m)
+{
+    return m->is_up && m->gossip.copy == COPY_STANDBY && m->gossip.is_streaming;
+}
+
+static void about_copies(struct lines *l, const struct report_service *s)
+{
+    const struct record *rec = report_record(s->core);
+    unsigned standbys = 0, members = 0;
+
+    if (rec->epoch == 0)
+        return;
+    for (unsigned slot = 0; slot < HM_MEMBERS_MAX; slot++) {
+        struct report_member m;
+
+        if (rec->member[slot].role != ROLE_DB)
+            continue;
+        report_look(l->r, s, (uint8_t)slot, &m);
+        members++;
+        if (m.is_holder) {
+            if (m.is_up && (m.gossip.copy != COPY_PRIMARY || !m.gossip.is_healthy))
+                warn(l, "%s: the copy of %s, which holds the lease, is %s%s%s%s", s->settings->name,
+                     m.member->name,
+                     m.gossip.is_healthy ? "" : "not healthy: ", copy_state_name(m.gossip.copy),
+                     m.is_self && s->facts.trouble[0] != '\0' ? ": " : "",
+                     m.is_self ? s->facts.trouble : "");
+            continue;
+        }
+        if (m.is_up)
+            about_standby(l, s, &m);
+        if (is_standby(&m))
+            standbys++;
+    }
+    if (standbys == 0 && members > 1)
+        warn(l, "%s: no standby streams: nobody could take over from %s", s->settings->name,
+             rec->member[rec->holder].name);
+}
+
+static void about_durability(struct lines *l, const struct report_service *s)
+{
+    const struct record *rec = report_record(s->core);
+    bool is_alone = false;
+
+    if (rec->epoch == 0 || rec->goal == DURABILITY_ASYNC)
+        return;
+    for (unsigned i = 0; i < rec->pairs_n; i++)
+        is_alone = is_alone || pair_is_alone(&rec->pairs[i]);
+    if (rec->durability != rec->goal)
+        warn(l, "%s: '%s' was asked for, but only '%s' is promised yet", s->settings->name,
+             durability_name(rec->goal), durability_name(rec->durability));
+    else if (is_alone)
+        warn(l, "%s: no standby is in sync: what is committed is on %s alone", s->settings->name,
+             rec->member[rec->holder].name);
+}
+
+size_t report_warnings(const struct report *r, char lines[][160], size_t lines_max)
+{
+    struct lines l = { .line = lines, .max = lines_max, .r = r };
+    unsigned voters_told_of = 0;
+
+    for (size_t i = 0; i < r->services_n; i++) {
+        about_state(&l, &r->service[i]);
+        about_primary(&l, &r->service[i]);
+        about_durability(&l, &r->service[i]);
+        about_copies(&l, &r->service[i]);
+        about_fence(&l, &r->service[i]);
+        /* The links are those of all services, so that the first one tells of silent voters. */
+        if (voters_told_of++ == 0)
+            about_voters(&l, &r->service[i]);
+    }
+    about_loop(&l);
+    return l.n;
+}
