@@ -262,7 +262,7 @@ static int add_head(json_t *j, const struct report *r)
     report_time(clock_wall_ms(), now);
     rc = set(j, "cluster", json_string(r->settings->cluster));
     rc |= set(j, "node", json_string(r->settings->node));
-    rc |= set(j, "software", json_string("hamgr " HM_VERSION));
+    rc |= set(j, "software", json_string("hamgr " HAMGR_VERSION));
     return rc | set(j, "time", json_string(now));
 }
 

@@ -64,7 +64,7 @@ static void status_tells_the_cluster_and_the_service(void **state)
     (void)state;
     is_text(j, "cluster", "main");
     is_text(j, "node", "db1");
-    is_text(j, "software", "hamgr " HM_VERSION);
+    is_text(j, "software", "hamgr " HAMGR_VERSION);
     assert_int_equal(strlen(json_string_value(at(j, "time"))), 20);
     is_number(j, "uptime_ms", 600000);
     is_number(j, "loop/stall_longest_ms", 3);
