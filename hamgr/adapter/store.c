@@ -150,7 +150,7 @@ static enum hm_rc write_member(const struct store *s, struct hm_err *err)
 
 static enum hm_rc lock_directory(struct store *s, struct hm_err *err)
 {
-    s->lock = openat(s->dir, LOCK_FILE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    s->lock = openat(s->dir, LOCK_FILE, O_RDONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (s->lock < 0)
         return hm_fail_errno(err, "cannot open '" LOCK_FILE "'");
     if (flock(s->lock, LOCK_EX | LOCK_NB) == 0)
