@@ -213,13 +213,15 @@ static bool write_text(const char *path, const char *text)
 /* Whoever is not root becomes it in a user namespace. */
 static bool have_own_mounts(void)
 {
-    char map[32];
+    char users[32], groups[32];
     uid_t uid = geteuid();
 
     if (uid == 0)
         return unshare(CLONE_NEWNS) == 0;
-    (void)snprintf(map, sizeof map, "0 %u 1", (unsigned)uid);
-    return unshare(CLONE_NEWNS | CLONE_NEWUSER) == 0 && write_text("/proc/self/uid_map", map);
+    (void)snprintf(users, sizeof users, "0 %u 1", (unsigned)uid);
+    (void)snprintf(groups, sizeof groups, "0 %u 1", (unsigned)getegid());
+    return unshare(CLONE_NEWNS | CLONE_NEWUSER) == 0 && write_text("/proc/self/uid_map", users) &&
+           write_text("/proc/self/setgroups", "deny") && write_text("/proc/self/gid_map", groups);
 }
 
 /* In a child with a file system of its own: 0, or the number of the step that went wrong. */
