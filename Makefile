@@ -97,7 +97,7 @@ build/$(1)/hamgr-witness: build/$(1)/obj/witness/main.o
 build/$(1)/hamgr-fence: build/$(1)/obj/fence/main.o
 build/$(1)/hamgrd build/$(1)/hamgr build/$(1)/hamgr-witness build/$(1)/hamgr-fence: build/$(1)/libhamgr.a
 	$(SAY) LINK $$@
-	$(Q)$(call LINK,$(1)) -o $$@ $$(filter %.o %.a,$$^) $(LIBS)
+	$(Q)$(call LINK,$(1)) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) $(LIBS)
 $(patsubst tests/unit/%.c,build/$(1)/unit/%,$(wildcard tests/unit/test_check_*.c)): $(CHECK_SRC:%.c=build/$(1)/obj/%.o)
 
 build/$(1)/sim: $$(SIM_OBJ.$(1)) build/$(1)/libhamgr.a build/$(1)/sources
