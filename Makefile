@@ -104,6 +104,10 @@ build/$(1)/sim: $$(SIM_OBJ.$(1)) build/$(1)/libhamgr.a build/$(1)/sources
 	$(SAY) LINK $$@
 	$(Q)$(call LINK,$(1)) -o $$@ $$(filter %.o %.a,$$^) $$(CMOCKA) $(LIBS)
 
+build/$(1)/probe-client: build/$(1)/obj/tests/system/client.o
+	$(SAY) LINK $$@
+	$(Q)$(call LINK,$(1)) -o $$@ $$^ $(LIBS)
+
 build/$(1)/rules: build/$(1)/obj/tests/tools/rules.o build/$(1)/libhamgr.a
 build/$(1)/settings: build/$(1)/obj/tests/tools/settings.o build/$(1)/libhamgr.a
 build/$(1)/rules build/$(1)/settings:
@@ -141,7 +145,8 @@ endif
 
 # --- targets --------------------------------------------------------------------------------------
 ALL := $(PROGRAM.$(MODE)) build/$(MODE)/libhamgr.a $(UNIT.$(MODE)) $(if $(SIM_SRC),build/$(MODE)/sim) \
-       $(if $(RULES_SRC),build/$(MODE)/rules)
+       $(if $(RULES_SRC),build/$(MODE)/rules) \
+       build/$(MODE)/probe-client
 all: $(ALL) ## the programs, the library and the test programs
 
 deps: ## install what packages.txt names and Debian has not installed yet (root)

@@ -1,0 +1,94 @@
+"""PostgreSQL on the hosts of a lab, as an administrator would set it up: what hamgr then finds."""
+
+import pathlib
+import shutil
+
+import lab
+
+PORT = 5432
+
+
+def bin_dir():
+    """The newest PostgreSQL that Debian installed."""
+    found = sorted(pathlib.Path('/usr/lib/postgresql').glob('*/bin/postgres'),
+                   key=lambda p: int(p.parts[-3]))
+    if not found:
+        raise lab.LabError("PostgreSQL's server is not installed: run 'make deps' as root")
+    return found[-1].parent
+
+
+SETTINGS = """
+listen_addresses = '*'
+port = {port}
+unix_socket_directories = '{sockets}'
+wal_log_hints = on
+hot_standby = on
+max_wal_senders = 10
+max_replication_slots = 10
+wal_keep_size = 256MB
+max_wal_size = 256MB
+min_wal_size = 64MB
+shared_buffers = 32MB
+max_connections = 60
+fsync = on
+dynamic_shared_memory_type = mmap
+log_line_prefix = '%m [%p] %b %a '
+log_min_messages = info
+"""
+
+ACCESS = f"""
+local all all trust
+host all all {lab.NET}.0/24 trust
+host replication all {lab.NET}.0/24 trust
+host all all 127.0.0.1/32 trust
+host replication all 127.0.0.1/32 trust
+"""
+
+
+class Server:
+    """The place of one copy on one host: its directories and how to ask it."""
+
+    def __init__(self, host):
+        self.host = host
+        self.data = host.dir / 'data'
+        self.sockets = host.dir / 'sock'
+        for path in (self.data, self.sockets):
+            path.mkdir(mode=0o700, exist_ok=True)
+            shutil.chown(path, lab.SERVER_USER, lab.SERVER_USER)
+
+    def _program(self, name, *args, timeout=60, check=True, in_group=True):
+        return self.host.run([bin_dir() / name, *args], user=lab.SERVER_USER, timeout=timeout,
+                             check=check, in_group=in_group)
+
+    def init(self):
+        """A new, empty database cluster."""
+        self._program('initdb', '-D', self.data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8',
+                      '--locale=C', '--no-sync', in_group=False)
+        with open(self.data / 'postgresql.conf', 'a', encoding='utf-8') as conf:
+            conf.write(SETTINGS.format(port=PORT, sockets=self.sockets))
+        (self.data / 'pg_hba.conf').write_text(ACCESS)
+
+    def start(self):
+        self._program('pg_ctl', '-D', self.data, '-w', '-t', '30', '-s', '-l',
+                      self.host.log_dir / 'postgres.log', 'start')
+
+    def stop(self, mode='fast'):
+        self._program('pg_ctl', '-D', self.data, '-w', '-t', '30', '-s', '-m', mode, 'stop')
+
+    def query(self, sql, timeout=10, check=True, database='postgres'):
+        """The rows, unaligned; over the unix socket, which no gate closes."""
+        return self._program('psql', '-XAtq', '-h', self.sockets, '-p', PORT, '-U', 'postgres',
+                             '-d', database, '-v', 'ON_ERROR_STOP=1', '-c', sql,
+                             timeout=timeout, check=check, in_group=False).stdout.strip()
+
+    def is_primary(self):
+        return self.query('SELECT pg_is_in_recovery()', check=False) == 'f'
+
+    def is_standby(self):
+        return self.query('SELECT pg_is_in_recovery()', check=False) == 't'
+
+    def postmaster_pid(self):
+        try:
+            return int((self.data / 'postmaster.pid').read_text().splitlines()[0])
+        except (OSError, ValueError, IndexError):
+            return 0
