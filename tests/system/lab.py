@@ -204,15 +204,16 @@ class Host:
         shutil.chown(self.log_dir, SERVER_USER, SERVER_USER)
 
     def command(self, argv, user='root', in_group=True):
-        """The command line that runs argv on this host as that user."""
+        """The command line that runs argv on this host as that user.
+
+        Outside the group it does not stand still when the host is frozen: a client or a question."""
         line = ['nsenter', f'--net=/run/netns/{self.netns}', f'--ipc={self.lab.dir}/ipc']
         if user != 'root':
-            line += ['setpriv', '--reuid', user, '--regid', f'{_group_of(user)}', '--init-groups']
+            line += ['setpriv', '--reuid', user, '--regid', f'{group_of(user)}', '--init-groups']
         line += [str(a) for a in argv]
-        if in_group:
-            # the group is joined before anything else happens, so that no child escapes
-            line = ['sh', '-c', 'echo $$ >"$0" && exec "$@"', str(self.group.path / 'cgroup.procs')] + line
-        return line
+        # the group is joined before anything else happens, so that no child escapes
+        group = self.group if in_group else self.lab.outside
+        return ['sh', '-c', 'echo $$ >"$0" && exec "$@"', str(group.path / 'cgroup.procs')] + line
 
     def run(self, argv, user='root', timeout=30, check=True, in_group=False, **options):
         return run(self.command(argv, user, in_group), timeout=timeout, check=check,
@@ -257,7 +258,7 @@ class Host:
         self.run(['nft', 'flush', 'ruleset'])
 
 
-def _group_of(user):
+def group_of(user):
     import grp
     import pwd
     return grp.getgrgid(pwd.getpwnam(user).pw_gid).gr_name
@@ -302,6 +303,8 @@ class Lab:
         run(['unshare', f'--ipc={self.dir}/ipc', 'true'])
         (self.dir / 'owner').write_text(f'{os.getpid()} {_start_time(os.getpid())}')
         self.group_dir.mkdir()
+        self.outside = Group(self.group_dir / 'outside')
+        self.outside.make()
         run(['ip', 'netns', 'add', self.netns])
         run(['ip', '-n', self.netns, 'link', 'add', 'br0', 'type', 'bridge', 'mcast_snooping', '0'])
         run(['ip', '-n', self.netns, 'link', 'set', 'br0', 'up'])
@@ -346,7 +349,7 @@ class Lab:
         """A file system of that size, to be filled or made read-only."""
         path.mkdir(parents=True, exist_ok=True)
         run(['mount', '-t', 'tmpfs', '-o', f'size={size_kib}k,mode=0700', 'hamgr-test', path])
-        shutil.chown(path, user, _group_of(user))
+        shutil.chown(path, user, group_of(user))
 
     def remount(self, path, options):
         run(['mount', '-o', f'remount,{options}', path])

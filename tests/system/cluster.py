@@ -1,0 +1,265 @@
+"""A hamgr cluster in a lab: its configuration, its daemons, and what it looks like from outside.
+
+What is true about the databases is asked of the databases themselves, not of hamgr."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import signal
+
+import lab
+import postgres
+import probe
+from lab import SERVER_USER, wait_until
+
+PROGRAMS = ('hamgrd', 'hamgr', 'hamgr-fence', 'hamgr-witness', 'probe-client')
+PORT = 7420
+WITNESS_USER = 'nobody'
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent.parent
+
+CONF = """
+cluster = "{cluster}";
+node = "{node}";
+key_file = "{dir}/key";
+members = (
+{members}
+);
+services = (
+    {{ type = "postgres"; name = "pg"; data_dir = "{dir}/data"; port = {port};
+      control = "pg_ctl"; socket_dir = "{dir}/sock"; bin_dir = "{bin_dir}"; }}
+);
+timing = "{timing}";
+durability = "{durability}";
+state_dir = "{dir}/state";
+run_dir = "{dir}/run";
+user = "{user}";
+"""
+
+WITNESS_CONF = """
+listen = "{address}:{port}";
+state_dir = "{dir}/state";
+clusters = (
+    {{ name = "{cluster}"; key_file = "{dir}/key"; }}
+);
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """What a cluster is like; two tests that want the same kind may share one."""
+    timing: str = 'default'
+    durability: str = 'async'
+    dbs: int = 2
+    witnesses: int = 1
+
+
+class Cluster:
+    """The daemons and databases of one lab."""
+
+    def __init__(self, kind=Kind(), mode=None, lab_id=None):
+        self.kind = kind
+        built = REPOSITORY / 'build' / (mode or os.environ.get('MODE', 'debug'))
+        self.lab = lab.Lab(lab_id)
+        # the servers' user need not be able to read the source tree
+        self.bin = self.lab.dir / 'bin'
+        self.bin.mkdir()
+        for name in PROGRAMS:
+            shutil.copy(built / name, self.bin)
+        probe.BINARY = self.bin / 'probe-client'
+        self.name = f'lab-{self.lab.id}'
+        self.key = os.urandom(32).hex()
+        self.db = {}
+        self.witness = {}
+        self.server = {}
+        for i in range(kind.dbs):
+            self.db[f'db{i + 1}'] = self.lab.add_host(f'db{i + 1}', 11 + i)
+        for i in range(kind.witnesses):
+            self.witness[f'w{i + 1}'] = self.lab.add_host(f'w{i + 1}', 21 + i)
+        self.client = self.lab.add_host('client', 31)
+        for name, host in self.db.items():
+            self.server[name] = postgres.Server(host)
+        for host in [*self.db.values(), *self.witness.values()]:
+            self._configure(host)
+
+    # --- configuration ---------------------------------------------------------------------------
+
+    def _members(self):
+        lines = [f'    {{ name = "{h.name}"; address = "{h.address}:{PORT}"; role = "{role}"; }}'
+                 for role, hosts in (('db', self.db), ('witness', self.witness))
+                 for h in hosts.values()]
+        return ',\n'.join(lines)
+
+    def _configure(self, host, key=None):
+        user = WITNESS_USER if host.name in self.witness else SERVER_USER
+        for name in ('state', 'run'):
+            (host.dir / name).mkdir(mode=0o755, exist_ok=True)
+            shutil.chown(host.dir / name, user, lab.group_of(user))
+        self.write_key(host, key or self.key)
+        conf = WITNESS_CONF if host.name in self.witness else CONF
+        self.conf(host).write_text(conf.format(
+            cluster=self.name, node=host.name, dir=host.dir, members=self._members(),
+            port=PORT if host.name in self.witness else postgres.PORT, address=host.address,
+            timing=self.kind.timing, durability=self.kind.durability, user=SERVER_USER,
+            bin_dir=postgres.bin_dir()))
+
+    def write_key(self, host, key):
+        user = WITNESS_USER if host.name in self.witness else SERVER_USER
+        path = host.dir / 'key'
+        path.write_text(key + '\n')
+        path.chmod(0o600)
+        shutil.chown(path, user, lab.group_of(user))
+
+    def conf(self, host):
+        return host.dir / ('witness.conf' if host.name in self.witness else 'hamgr.conf')
+
+    # --- daemons ---------------------------------------------------------------------------------
+
+    def start_fence(self, host):
+        return host.start('hamgr-fence', [self.bin / 'hamgr-fence', '-c', self.conf(host)])
+
+    def start_hamgrd(self, host):
+        return host.start('hamgrd', [self.bin / 'hamgrd', '-c', self.conf(host)], user=SERVER_USER)
+
+    def start_witness(self, host):
+        return host.start('hamgr-witness', [self.bin / 'hamgr-witness', '-c', self.conf(host)],
+                          user=WITNESS_USER)
+
+    def start_host(self, host):
+        if host.name in self.witness:
+            self.start_witness(host)
+        else:
+            self.start_fence(host)
+            self.start_hamgrd(host)
+
+    def start(self, limit_s=60):
+        """db1 has a database that runs already, the others have nothing: adopted and cloned."""
+        first = self.server['db1']
+        first.init()
+        first.start()
+        first.query('CREATE TABLE hamgr_probe (client int, n bigint, PRIMARY KEY (client, n))')
+        for host in [*self.witness.values(), *self.db.values()]:
+            self.start_host(host)
+        return self.wait_healthy(limit_s)
+
+    def reboot(self, hosts):
+        """The power goes and comes back: no process, no packet filter, an empty /run; files stay."""
+        for host in hosts:
+            host.kill_all()
+        for host in hosts:
+            self.boot(host)
+
+    def boot(self, host):
+        """Daemons start on a host whose processes are gone."""
+        if host.name in self.db:
+            host.flush_rules()
+        for entry in (host.dir / 'run').iterdir():
+            entry.unlink()
+        self.start_host(host)
+
+    def close(self):
+        self.lab.close()
+
+    # --- what is true ----------------------------------------------------------------------------
+
+    def primaries(self):
+        return [n for n, s in self.server.items() if not self.db[n].is_frozen and s.is_primary()]
+
+    def streaming_to(self, primary):
+        """Names of the members whose copy streams from the primary."""
+        names = self.server[primary].query(
+            "SELECT application_name FROM pg_stat_replication WHERE state = 'streaming'", check=False)
+        return {n.removeprefix('hamgr_') for n in names.split()}
+
+    def healthy_primary(self):
+        """The name of the primary if all is as it should be, else None."""
+        primaries = self.primaries()
+        if len(primaries) != 1:
+            return None
+        others = set(self.db) - set(primaries)
+        if not others <= self.streaming_to(primaries[0]):
+            return None
+        if not all(self.server[n].is_standby() for n in others):
+            return None
+        # hamgr sees it the same way, at every member
+        for host in self.db.values():
+            service = self.service_status(host)
+            if not service or service.get('holder') != primaries[0]:
+                return None
+        return primaries[0]
+
+    def wait_healthy(self, limit_s=30):
+        return wait_until('one primary, all others stream from it, and every hamgrd says so',
+                          self.healthy_primary, limit_s, 0.1)
+
+    def primary(self):
+        """The primary of a cluster that is healthy."""
+        return self.wait_healthy()
+
+    def standby(self):
+        primary = self.primary()
+        return next(n for n in self.db if n != primary)
+
+    def query(self, sql):
+        """Of the primary, wherever it is."""
+        return self.server[self.primary()].query(sql)
+
+    # --- hamgr's own word ------------------------------------------------------------------------
+
+    def hamgr(self, host, *args, user=SERVER_USER, timeout=60, check=False):
+        """Runs the command line on that host; returns the finished process."""
+        return host.run([self.bin / 'hamgr', '-c', self.conf(host), *args], user=user,
+                        timeout=timeout, check=check)
+
+    def status(self, host, limit_s=5):
+        done = self.hamgr(host, 'status', '--json', timeout=limit_s)
+        try:
+            return json.loads(done.stdout)
+        except ValueError:
+            return {}
+
+    def service_status(self, host):
+        services = self.status(host).get('services') or []
+        return services[0] if services else None
+
+    def epoch(self, host=None):
+        service = self.service_status(host or self.db[self.primary()])
+        return service['epoch']
+
+    def switchover(self, to=None, limit_s=60):
+        host = self.db[self.primary()]
+        args = ['switchover'] + (['--to', to] if to else [])
+        return self.hamgr(host, *args, timeout=limit_s)
+
+    # --- after a test ----------------------------------------------------------------------------
+
+    def mend(self, limit_s=45):
+        """Ends every fault that a test may have left, and waits for the cluster."""
+        self.lab.heal()
+        for host in self.lab.hosts.values():
+            if host.is_frozen:
+                host.thaw()
+            host.link(True)
+            for name, process in list(host.processes.items()):
+                if name.startswith('probe') and process.is_running():
+                    process.end()
+                elif not name.startswith('probe') and process.is_running():
+                    process.send(signal.SIGCONT)
+        for host in self.witness.values():
+            if not self._runs(host, 'hamgr-witness'):
+                self.start_witness(host)
+        for host in self.db.values():
+            if not self._runs(host, 'hamgr-fence'):
+                self.start_fence(host)
+            if not self._runs(host, 'hamgrd'):
+                self.start_hamgrd(host)
+        return self.wait_healthy(limit_s)
+
+    @staticmethod
+    def _runs(host, name):
+        return name in host.processes and host.processes[name].is_running()
+
+    def log_text(self, host, name='hamgrd'):
+        log = host.log_dir / f'{name}.log'
+        return log.read_text(errors='replace') if log.exists() else ''
