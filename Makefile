@@ -140,7 +140,7 @@ endif
 .DELETE_ON_ERROR:
 .PHONY: all deps help check check-unit check-sim check-sim-mutants check-model check-asan \
         check-pure check-layers check-format check-style check-clang check-lints check-rules \
-        lint format coverage rules golden \
+        lint format coverage rules golden check-system bench soak demo-stop \
         demo install clean ci FORCE
 
 # --- targets --------------------------------------------------------------------------------------
@@ -211,6 +211,19 @@ lint: check-pure check-layers check-format check-style check-clang check-lints #
 
 format: ## let clang-format change the C files
 	$(Q)clang-format -i $(C_FILES)
+
+# PyPI's pytest may be first in PATH; Debian's is the one that packages.txt names.
+SYSTEM := /usr/bin/python3 -B -m pytest -p no:cacheprovider -q
+SYSTEM_NEEDS = $(PROGRAM.$(1)) build/$(1)/probe-client
+
+check-system: $(call SYSTEM_NEEDS,$(MODE)) ## real servers, daemons and faults, hosts are namespaces (root); ONLY=EXPR: some
+	@MODE='$(MODE)' $(SYSTEM) $(if $(ONLY),-k '$(ONLY)') tests/system
+
+bench: $(call SYSTEM_NEEDS,release) ## what clients see of each fault, 10 times (root); ONLY=NAME, TIMES=N
+	@MODE=release /usr/bin/python3 -B tests/system/bench.py $(if $(TIMES),--times '$(TIMES)') $(ONLY)
+
+soak: $(call SYSTEM_NEEDS,release) ## 30 minutes of full CPU and disk load: no false failover (root)
+	@MODE=release /usr/bin/python3 -B tests/system/bench.py soak $(if $(MINUTES),--minutes '$(MINUTES)')
 
 coverage: $(UNIT.cov) build/cov/sim ## lines of hamgr/core that tests reach; below 95 % fails
 	@find build/cov -name '*.gcda' -delete

@@ -82,6 +82,8 @@ class Cluster:
             self.server[name] = postgres.Server(host)
         for host in [*self.db.values(), *self.witness.values()]:
             self._configure(host)
+        for host in self.db.values():
+            self.lab.mount_small(host.dir / 'state', 256)
 
     # --- configuration ---------------------------------------------------------------------------
 
@@ -139,6 +141,7 @@ class Cluster:
         first.init()
         first.start()
         first.query('CREATE TABLE hamgr_probe (client int, n bigint, PRIMARY KEY (client, n))')
+        (self.db['db1'].dir / 'hamgr.started').touch()
         for host in [*self.witness.values(), *self.db.values()]:
             self.start_host(host)
         return self.wait_healthy(limit_s)
@@ -187,7 +190,14 @@ class Cluster:
             service = self.service_status(host)
             if not service or service.get('holder') != primaries[0]:
                 return None
+            if self.kind.durability != 'async' and not self._is_synchronous(service):
+                return None
         return primaries[0]
+
+    def _is_synchronous(self, service):
+        """Promised, and not only wished: every commit waits for a standby."""
+        return (service['durability'] == self.kind.durability and service['pairs'] and
+                all(pair['need'] > 0 for pair in service['pairs']))
 
     def wait_healthy(self, limit_s=30):
         return wait_until('one primary, all others stream from it, and every hamgrd says so',

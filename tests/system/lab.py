@@ -269,7 +269,7 @@ def group_of(user):
 RUN = pathlib.Path('/run')  # where the labs' file systems are mounted
 
 
-def _start_time(pid):
+def start_time(pid):
     """When a process started, so that a pid used again is not mistaken; '' if it is gone."""
     try:
         return pathlib.Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()[19]
@@ -301,7 +301,7 @@ class Lab:
         # and so is shared memory that a killed server leaves behind
         (self.dir / 'ipc').touch()
         run(['unshare', f'--ipc={self.dir}/ipc', 'true'])
-        (self.dir / 'owner').write_text(f'{os.getpid()} {_start_time(os.getpid())}')
+        (self.dir / 'owner').write_text(f'{os.getpid()} {start_time(os.getpid())}')
         self.group_dir.mkdir()
         self.outside = Group(self.group_dir / 'outside')
         self.outside.make()
@@ -400,7 +400,7 @@ def sweep():
             pid, started = (directory / 'owner').read_text().split()
         except (OSError, ValueError):
             continue
-        if _start_time(pid) != started:
+        if start_time(pid) != started:
             remove(directory.name[len(PREFIX):], directory)
 
 

@@ -2,6 +2,7 @@
 
 import pathlib
 import shutil
+import subprocess
 
 import lab
 
@@ -17,10 +18,12 @@ def bin_dir():
     return found[-1].parent
 
 
-SETTINGS = """
+# A clone gets these settings, too, so that they name no host's own directory: the server's working
+# directory is the data directory.
+SETTINGS = f"""
 listen_addresses = '*'
-port = {port}
-unix_socket_directories = '{sockets}'
+port = {PORT}
+unix_socket_directories = '../sock'
 wal_log_hints = on
 hot_standby = on
 max_wal_senders = 10
@@ -65,27 +68,41 @@ class Server:
         self._program('initdb', '-D', self.data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8',
                       '--locale=C', '--no-sync', in_group=False)
         with open(self.data / 'postgresql.conf', 'a', encoding='utf-8') as conf:
-            conf.write(SETTINGS.format(port=PORT, sockets=self.sockets))
+            conf.write(SETTINGS)
         (self.data / 'pg_hba.conf').write_text(ACCESS)
 
-    def start(self):
-        self._program('pg_ctl', '-D', self.data, '-w', '-t', '30', '-s', '-l',
+    def copy_of(self, host):
+        """A standby of the server on that host, without hamgr."""
+        self._program('pg_basebackup', '-D', self.data, '-h', host.address, '-U', 'postgres',
+                      '-R', '-X', 'stream', '-c', 'fast')
+
+    def start(self, wait=True):
+        self._program('pg_ctl', '-D', self.data, '-w' if wait else '-W', '-t', '30', '-s', '-l',
                       self.host.log_dir / 'postgres.log', 'start')
 
     def stop(self, mode='fast'):
         self._program('pg_ctl', '-D', self.data, '-w', '-t', '30', '-s', '-m', mode, 'stop')
 
+    def psql(self, database='postgres'):
+        """The command line of psql; over the unix socket, which no gate closes."""
+        return [bin_dir() / 'psql', '-XAtq', '-h', self.sockets, '-p', PORT, '-U', 'postgres',
+                '-d', database, '-v', 'ON_ERROR_STOP=1']
+
     def query(self, sql, timeout=10, check=True, database='postgres'):
-        """The rows, unaligned; over the unix socket, which no gate closes."""
-        return self._program('psql', '-XAtq', '-h', self.sockets, '-p', PORT, '-U', 'postgres',
-                             '-d', database, '-v', 'ON_ERROR_STOP=1', '-c', sql,
-                             timeout=timeout, check=check, in_group=False).stdout.strip()
+        """The rows, unaligned; with check=False '' instead of an error, or of no answer."""
+        try:
+            return self.host.run([*self.psql(database), '-c', sql], user=lab.SERVER_USER,
+                                 timeout=timeout, check=check).stdout.strip()
+        except subprocess.TimeoutExpired:
+            if check:
+                raise
+            return ''
 
     def is_primary(self):
-        return self.query('SELECT pg_is_in_recovery()', check=False) == 'f'
+        return self.query('SELECT pg_is_in_recovery()', timeout=2, check=False) == 'f'
 
     def is_standby(self):
-        return self.query('SELECT pg_is_in_recovery()', check=False) == 't'
+        return self.query('SELECT pg_is_in_recovery()', timeout=2, check=False) == 't'
 
     def postmaster_pid(self):
         try:

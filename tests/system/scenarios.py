@@ -1,0 +1,301 @@
+"""Faults as functions: each does one thing to a healthy cluster under load, waits until clients can
+write again and the cluster is whole again, and returns what the clients saw. Tests check the
+results, the benchmark repeats them."""
+
+import dataclasses
+import os
+import signal
+
+import probe as probes
+from lab import LabError, let_pass, now, wait_until
+
+
+@dataclasses.dataclass
+class Result:
+    """What clients saw of one fault."""
+    gap_s: float        # longest time without an acknowledgement for the client that may move
+    overlap_s: float    # how long the old primary still acknowledged after the new one's first
+    lost: int           # acknowledged numbers that the final primary does not have
+    acknowledged: int
+    old: str            # the primary before
+    new: str            # ... and after
+    epochs: int         # changes of primary
+    troubles: list      # errors that the client that may move saw
+    pinned_troubles: list  # ... and the patient ones that do not move
+
+
+def power_is_back(cluster, host):
+    """A host that was powered off boots."""
+    host.kill_all()
+    host.link(True)
+    cluster.boot(host)
+
+
+class Watch:
+    """Clients around a fault: one that goes where the primary is, and two that never leave the
+    primary they began with: one on its own host, one elsewhere."""
+
+    def __init__(self, cluster, interval_ms=10, with_pinned=True):
+        self.cluster = cluster
+        self.old = cluster.wait_healthy()
+        self.old_host = cluster.db[self.old]
+        self.epoch = cluster.epoch(self.old_host)
+        self.moving = probes.Probe(cluster.client, cluster.db.values(), interval_ms=interval_ms)
+        self.pinned = []
+        if with_pinned:
+            self.pinned = [probes.Probe(h, [self.old_host], patience_ms=0, is_pinned=True)
+                           for h in (self.old_host, cluster.client)]
+        for p in self.all():
+            p.wait_acks(20)
+        self.began = now()
+
+    def all(self):
+        return [self.moving, *self.pinned]
+
+    def mark(self):
+        """The fault strikes now."""
+        self.began = now()
+        return self.began
+
+    def wait_new_primary(self, limit_s):
+        """Until another host than before acknowledges writes; returns its name."""
+        ack = self.moving.wait_ack_after(self.began, limit_s, but_not_of=self.old)
+        self.moving.wait_acks(20)
+        return ack.host
+
+    def wait_goes_on(self, limit_s, after=None):
+        """Until somebody acknowledges again, whoever."""
+        self.moving.wait_ack_after(after or now(), limit_s)
+        self.moving.wait_acks(20)
+
+    def finish(self, limit_s=60):
+        """Waits for the cluster to be whole and looks at everything that was acknowledged."""
+        new = self.cluster.wait_healthy(limit_s)
+        self.moving.wait_acks(20)
+        epoch = self.cluster.epoch(self.cluster.db[new])
+        for p in self.all():
+            p.stop()
+        acks = [a for p in self.all() for a in p.acks()]
+        return Result(gap_s=probes.write_gap(self.moving.acks(), self.began),
+                      overlap_s=probes.overlap(acks, self.old, new, self.began) if new != self.old else 0.0,
+                      lost=len(probes.lost(self.all(), self.cluster.server[new].query)),
+                      acknowledged=len(acks), old=self.old, new=new, epochs=epoch - self.epoch,
+                      troubles=self.moving.troubles(self.began),
+                      pinned_troubles=[t for p in self.pinned for t in p.troubles(self.began)])
+
+    def stop(self):
+        for p in self.all():
+            p.stop()
+
+
+def watched(scenario):
+    """Clients end with the scenario, however that ends."""
+    def run(cluster, *args, **options):
+        pinned = options.pop('with_pinned', True)
+        watch = Watch(cluster, options.pop('interval_ms', 10), pinned)
+        try:
+            return scenario(cluster, watch, *args, **options)
+        finally:
+            watch.stop()
+    run.__doc__ = scenario.__doc__
+    run.__name__ = scenario.__name__
+    return run
+
+
+LIMIT_S = 30  # for a new primary; what is too slow is told by numbers, not by a broken test
+
+
+@watched
+def postmaster_killed(cluster, watch):
+    """kill -9 of the postmaster alone: its backends live on as orphans that could acknowledge."""
+    pid = cluster.server[watch.old].postmaster_pid()
+    watch.mark()
+    os.kill(pid, signal.SIGKILL)
+    watch.wait_new_primary(LIMIT_S)
+    return watch.finish()
+
+
+@watched
+def host_lost(cluster, watch):
+    """The power of the primary's host goes; it comes back, booted, when another has taken over."""
+    watch.mark()
+    watch.old_host.power_off()
+    watch.wait_new_primary(LIMIT_S)
+    power_is_back(cluster, watch.old_host)
+    return watch.finish()
+
+
+CUTS = {
+    'both': lambda h: [(h, None), (None, h)],
+    'out': lambda h: [(h, None)],   # it hears, and nobody hears it
+    'in': lambda h: [(None, h)],    # it is heard, and hears nobody
+    # the primary is cut off from the members, but not from the clients
+    'members': lambda h: [(h, 'db1'), (h, 'db2'), (h, 'db3'), (h, 'w1'),
+                          ('db1', h), ('db2', h), ('db3', h), ('w1', h)],
+}
+
+
+@watched
+def partitioned(cluster, watch, direction='both', seconds=6.0):
+    """The primary's host is cut off for a while."""
+    watch.mark()
+    cluster.lab.cut_many(CUTS[direction](watch.old))
+    watch.wait_new_primary(LIMIT_S)
+    let_pass(max(0.0, watch.began + seconds - now()))
+    cluster.lab.heal()
+    return watch.finish()
+
+
+@watched
+def host_paused(cluster, watch, seconds=10.0):
+    """The whole host stands still for a while and goes on as if nothing had happened."""
+    watch.mark()
+    watch.old_host.freeze()
+    watch.wait_new_primary(LIMIT_S)
+    let_pass(max(0.0, watch.began + seconds - now()))
+    watch.old_host.thaw()
+    return watch.finish()
+
+
+@watched
+def stopped(cluster, watch, names=('hamgrd',), seconds=6.0):
+    """SIGSTOP to daemons of the primary's host, PostgreSQL runs on; SIGCONT later."""
+    watch.mark()
+    for name in names:
+        watch.old_host.processes[name].send(signal.SIGSTOP)
+    try:
+        let_pass(seconds)
+        watch.wait_goes_on(LIMIT_S)
+    finally:
+        for name in names:
+            watch.old_host.processes[name].send(signal.SIGCONT)
+    return watch.finish()
+
+
+@watched
+def replay_blocked(cluster, watch):
+    """The standby's replay waits for a long query when the primary's host is lost."""
+    standby = cluster.server[next(n for n in cluster.db if n != watch.old)]
+    primary = cluster.server[watch.old]
+    primary.query('CREATE TABLE IF NOT EXISTS blocked (n int)')
+    primary.query('TRUNCATE blocked')
+    wait_until('the table is on the standby',
+               lambda: standby.query('SELECT count(*) FROM blocked', check=False) == '0', 10)
+    reader = standby.host.start('reader', [
+        *standby.psql(), '-c', 'BEGIN', '-c', 'SELECT count(*) FROM blocked',
+        '-c', 'SELECT pg_sleep(120)'], user='postgres', in_group=False)
+    try:
+        wait_until('the reader reads', lambda: standby.query(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == '1', 10)
+        primary.query('DROP TABLE blocked')  # its replay needs a lock that the reader holds
+        wait_until('replay waits for the reader', lambda: standby.query(
+            'SELECT count(*) FROM pg_locks WHERE NOT granted') == '1', 10)
+        watch.mark()
+        watch.old_host.power_off()
+        watch.wait_new_primary(LIMIT_S)
+    finally:
+        if reader.is_running():
+            reader.end(signal.SIGKILL)
+    power_is_back(cluster, watch.old_host)
+    return watch.finish()
+
+
+@watched
+def acks_queued(cluster, watch):
+    """Acknowledgements wait in the old primary's kernel behind a dead link, when another takes over;
+    then the link comes back. They must not reach a client."""
+    watch.mark()
+    cluster.lab.cut(watch.old, None)
+    watch.wait_new_primary(LIMIT_S)
+    cluster.lab.heal()
+    return watch.finish()
+
+
+@watched
+def blip(cluster, watch, seconds=0.8):
+    """Nobody hears anybody for a moment: longer than the lease, or shorter."""
+    watch.mark()
+    cluster.lab.cut_many([(n, m) for n in [*cluster.db, *cluster.witness]
+                          for m in [*cluster.db, *cluster.witness] if n != m])
+    let_pass(seconds)
+    cluster.lab.heal()
+    watch.wait_goes_on(LIMIT_S)
+    return watch.finish()
+
+
+@watched
+def hamgrd_restarts(cluster, watch, times=5, number=signal.SIGKILL):
+    """hamgrd of the primary's host dies again and again, under load."""
+    watch.mark()
+    for _ in range(times):
+        watch.old_host.processes['hamgrd'].end(number)
+        cluster.start_hamgrd(watch.old_host)
+        watch.moving.wait_acks(30)
+    return watch.finish()
+
+
+@watched
+def fence_restarts(cluster, watch, times=3, number=signal.SIGKILL):
+    """The helper of the primary's host dies again and again, under load."""
+    watch.mark()
+    for _ in range(times):
+        watch.old_host.processes['hamgr-fence'].end(number)
+        cluster.start_fence(watch.old_host)
+        watch.moving.wait_acks(30)
+    return watch.finish()
+
+
+@watched
+def witness_lost(cluster, watch, seconds=4.0):
+    """The witness goes; nobody needs it as long as both databases are there."""
+    watch.mark()
+    host = cluster.witness['w1']
+    host.processes['hamgr-witness'].end(signal.SIGKILL)
+    warned = wait_until('hamgr says that it is one failure away from an outage',
+                        lambda: any('one failure away' in w
+                                    for w in cluster.status(watch.old_host).get('warnings', [])), 30)
+    let_pass(max(0.0, watch.began + seconds - now()))
+    assert warned
+    cluster.start_witness(host)
+    return watch.finish()
+
+
+@watched
+def standby_lost(cluster, watch, seconds=5.0):
+    """The standby's host is gone for a while."""
+    standby = next(h for n, h in cluster.db.items() if n != watch.old)
+    watch.mark()
+    standby.power_off()
+    let_pass(seconds)
+    power_is_back(cluster, standby)
+    return watch.finish()
+
+
+@watched
+def rebooted(cluster, watch, names):
+    """Those hosts lose their power at once, and boot."""
+    watch.mark()
+    hosts = [cluster.lab.hosts[n] for n in names]
+    for host in hosts:
+        host.freeze()
+    for host in hosts:
+        host.kill_all()
+    for host in hosts:
+        cluster.boot(host)
+    watch.wait_goes_on(2 * LIMIT_S)
+    return watch.finish(2 * LIMIT_S)
+
+
+@watched
+def switched_over(cluster, watch, to=None):
+    """A planned change of primary."""
+    target = to or next(n for n in cluster.db if n != watch.old)
+    watch.mark()
+    done = cluster.hamgr(watch.old_host, 'switchover', '--to', target)
+    if done.returncode != 0:
+        raise LabError(f'switchover: exit code {done.returncode}: {done.stderr}{done.stdout}')
+    watch.wait_new_primary(LIMIT_S)
+    result = watch.finish()
+    if result.new != target:
+        raise LabError(f'switchover to {target} ended with {result.new}')
+    return result

@@ -1,0 +1,100 @@
+"""What operators ask for, what is refused, and who may ask."""
+
+import os
+
+
+import scenarios
+from cluster import Kind
+from lab import let_pass, wait_until
+
+ASYNC = Kind()
+REFUSED = 3
+
+
+def test_switchover_ten_times(get_cluster):
+    c = get_cluster(ASYNC)
+    for _ in range(10):
+        result = scenarios.switched_over(c, interval_ms=3, with_pinned=False)
+        assert result.overlap_s == 0
+        assert result.lost == 0
+        assert result.epochs == 1
+        assert result.gap_s <= 1.5
+
+
+def test_switchover_is_refused_with_a_reason(get_cluster):
+    c = get_cluster(ASYNC)
+    primary, standby = c.primary(), c.standby()
+    c.db[standby].power_off()
+    done = wait_until('the switchover is refused',
+                      lambda: (d := c.hamgr(c.db[primary], 'switchover')).returncode == REFUSED and d,
+                      20, 0.5)
+    assert done.stderr.strip(), 'refused without a reason'
+    assert c.server[primary].is_primary()
+    scenarios.power_is_back(c, c.db[standby])
+    assert c.wait_healthy(60) == primary
+
+
+def test_paused_cluster_does_nothing(get_cluster):
+    c = get_cluster(ASYNC)
+    primary = c.primary()
+    host = c.db[primary]
+    assert c.hamgr(host, 'pause').returncode == 0
+    os.kill(c.server[primary].postmaster_pid(), 9)
+    let_pass(4)
+    assert not any(c.server[n].is_primary() for n in c.db if n != primary)
+    assert c.hamgr(host, 'resume').returncode == 0
+    c.wait_healthy(60)
+
+
+def test_guard(get_cluster):
+    """Nobody starts a writable primary by hand on a host that does not hold the lease."""
+    c = get_cluster(ASYNC)
+    old = c.primary()
+    host, server = c.db[old], c.server[old]
+    host.power_off()
+    wait_until('the other takes over', lambda: c.server[next(n for n in c.db if n != old)].is_primary(), 30)
+    host.kill_all()
+    host.link(True)
+    for entry in (host.dir / 'run').iterdir():
+        entry.unlink()
+    guarded = c.hamgr(host, 'guard', 'pg', check=False)
+    server.start(wait=False)
+    wait_until('the server answers', lambda: server.query('SELECT 1', timeout=2, check=False) == '1', 20)
+    assert server.is_standby(), f'a second writable primary: guard said {guarded}'
+    server.stop()
+    c.start_host(host)
+    assert c.wait_healthy(60) != old
+
+
+def test_control_socket_refuses_strangers(get_cluster):
+    c = get_cluster(ASYNC)
+    host = c.db[c.primary()]
+    done = c.hamgr(host, 'switchover', user='nobody')
+    assert done.returncode != 0
+    asked = "import socket,sys;s=socket.socket(socket.AF_UNIX);s.connect(sys.argv[1]);" \
+            "s.sendall(b'{\"command\":\"pause\"}\\n');print(s.makefile().read())"
+    direct = host.run(['/usr/bin/python3', '-c', asked, host.dir / 'run' / 'hamgrd.sock'],
+                      user='nobody', check=False)
+    assert '"rc": 0' not in direct.stdout and '"rc":0' not in direct.stdout
+    assert not c.service_status(host)['is_paused']
+
+
+def test_wrong_key_is_refused(get_cluster):
+    """A member with another key is none: nobody hears it, and nobody notices it."""
+    c = get_cluster(ASYNC)
+    primary, standby = c.primary(), c.standby()
+    host = c.db[standby]
+    host.processes['hamgrd'].end()
+    c.write_key(host, os.urandom(32).hex())
+    epoch = c.epoch(c.db[primary])
+    process = c.start_hamgrd(host)
+    let_pass(4)
+    members = c.service_status(c.db[primary])['members']
+    assert not next(m for m in members if m['name'] == standby)['is_up']
+    assert c.epoch(c.db[primary]) == epoch
+    assert c.server[primary].is_primary()
+    if process.is_running():
+        process.end()
+    c.write_key(host, c.key)
+    c.start_hamgrd(host)
+    assert c.wait_healthy(60) == primary

@@ -1,0 +1,154 @@
+"""Synchronous replication, short leases, three databases, disks that fail."""
+
+import pytest
+
+import probe
+import scenarios
+from cluster import Kind
+from lab import let_pass
+from test_failover import check_nobody_noticed, check_takeover
+
+SYNC = Kind(durability='sync')
+LAN = Kind(timing='lan')
+THREE = Kind(dbs=3, witnesses=0)
+
+
+# --- the voters' disks ------------------------------------------------------------------------------
+
+def fill(directory):
+    """Not a byte more fits."""
+    with open(directory / 'ballast', 'wb', buffering=0) as f:
+        try:
+            while True:
+                f.write(bytes(4096))
+        except OSError:
+            pass
+
+
+def unfill(directory):
+    (directory / 'ballast').unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize('how', ['full', 'read-only'])
+def test_failing_state_disk(get_cluster, how):
+    """A voter that cannot write promises nothing, says so, and goes on when it can again."""
+    c = get_cluster(Kind())
+    primary, standby = c.primary(), c.standby()
+    host = c.db[standby]
+    state = host.dir / 'state'
+    hamgrd = host.processes['hamgrd']
+    said = len(c.log_text(host))
+    moving = probe.Probe(c.client, c.db.values())
+    if how == 'full':
+        fill(state)
+    else:
+        c.lab.remount(state, 'ro')
+    try:
+        moving.wait_acks(20)
+        done = c.hamgr(c.db[primary], 'switchover', '--to', standby, timeout=90)
+        moving.wait_acks(20, 30)  # whoever is primary now
+        assert hamgrd.is_running()
+        log = c.log_text(host)[said:]
+        assert 'level=error' in log or 'level=warning' in log or 'level=warn' in log, log
+        assert done.returncode != 0 or c.primary() == standby
+    finally:
+        if how == 'full':
+            unfill(state)
+        else:
+            c.lab.remount(state, 'rw')
+    c.wait_healthy(60)
+    assert hamgrd.is_running()
+    moving.stop()
+    result = scenarios.switched_over(c)
+    assert result.overlap_s == 0 and result.lost == 0
+
+
+# --- short leases -----------------------------------------------------------------------------------
+
+def test_blip_shorter_than_the_lease(get_cluster):
+    result = scenarios.blip(get_cluster(LAN), seconds=0.2)
+    check_nobody_noticed(result, 0.5)
+
+
+def test_blip_longer_than_the_lease(get_cluster):
+    """Nobody can take over: the primary is suspended, and thawed as it was."""
+    c = get_cluster(LAN)
+    result = scenarios.blip(c, seconds=0.8)
+    assert result.new == result.old
+    assert result.epochs == 0
+    assert result.lost == 0
+    assert result.pinned_troubles == [], 'a connection was lost'
+    assert 0.05 <= result.gap_s <= 7
+
+
+def test_host_lost_lan(get_cluster):
+    check_takeover(scenarios.host_lost(get_cluster(LAN)), 7)
+
+
+# --- synchronous ------------------------------------------------------------------------------------
+
+def test_sync_postmaster_killed(get_cluster):
+    check_takeover(scenarios.postmaster_killed(get_cluster(SYNC)), 1.5, lost_max=0)
+
+
+def test_sync_host_lost(get_cluster):
+    check_takeover(scenarios.host_lost(get_cluster(SYNC)), 16, lost_max=0)
+
+
+def test_sync_partition(get_cluster):
+    check_takeover(scenarios.partitioned(get_cluster(SYNC)), 16, lost_max=0)
+
+
+def test_sync_paused(get_cluster):
+    check_takeover(scenarios.host_paused(get_cluster(SYNC)), 16, lost_max=0)
+
+
+def test_sync_standby_lost(get_cluster):
+    """Commits stall until the standby is taken out, then the primary goes on alone, loudly."""
+    result = scenarios.standby_lost(get_cluster(SYNC))
+    assert result.new == result.old
+    assert result.lost == 0
+    assert result.gap_s <= 16
+
+
+def test_sync_switchover(get_cluster):
+    c = get_cluster(SYNC)
+    for _ in range(2):
+        result = scenarios.switched_over(c, interval_ms=3)
+        assert result.overlap_s == 0 and result.lost == 0 and result.gap_s <= 1.5
+
+
+def test_sync_rebooted_at_once(get_cluster):
+    result = scenarios.rebooted(get_cluster(SYNC), names=('db1', 'db2', 'w1'))
+    assert result.overlap_s == 0 and result.lost == 0
+
+
+def test_sync_former_primary_alone(get_cluster):
+    """It has a majority with the witness, but not what was acknowledged since: it must wait."""
+    c = get_cluster(SYNC)
+    old, new = c.primary(), c.standby()
+    watch = scenarios.Watch(c, with_pinned=False)
+    try:
+        c.db[old].power_off()
+        watch.mark()
+        watch.wait_new_primary(30)
+        watch.moving.wait_acks(50)
+        c.db[new].power_off()
+        scenarios.power_is_back(c, c.db[old])
+        let_pass(6)
+        assert not c.server[old].is_primary()
+        scenarios.power_is_back(c, c.db[new])
+        result = watch.finish()
+    finally:
+        watch.stop()
+    assert result.lost == 0
+    assert result.overlap_s == 0
+
+
+# --- three databases --------------------------------------------------------------------------------
+
+def test_three_databases(get_cluster):
+    """The third follows the new primary, and a second failure in a row is survived, too."""
+    c = get_cluster(THREE)
+    check_takeover(scenarios.host_lost(c), 16)
+    check_takeover(scenarios.postmaster_killed(c), 1.5)
