@@ -39,9 +39,10 @@ typedef void link_heard(void *ctx, const struct link_peer *from, const struct wi
 struct link_hub_config {
     struct event_base *base;  /* borrowed, must outlive the hub */
     const char *listen;       /* HOST:PORT, "[::]:7420"; NULL: only dials */
-    unsigned int accepts_max; /* connections accepted at once that have not said who they are: 64 */
-    unsigned int links_max;   /* all others: a stranger too many is refused */
-    hm_ms handshake_ms;       /* a connection must say HELLO within this: 2000 */
+    unsigned int accepts_max; /* connections accepted at once that have not said who they are: when
+                               * there are more, the oldest goes; 0: 64 */
+    unsigned int links_max;   /* all others: a stranger too many is refused; 0: 4096 */
+    hm_ms handshake_ms;       /* a connection must say HELLO within this; 0: 2000 */
 };
 
 struct link_cluster_config {
@@ -61,6 +62,9 @@ enum hm_rc link_hub_new(const struct link_hub_config *config, struct link_hub **
                         struct hm_err *err) HM_MUST_CHECK;
 /* Closes every link. NULL is fine. Not from within a callback of it. */
 void link_hub_free(struct link_hub *hub);
+
+/* The port on which it listens, for tests that leave the choice to the kernel; 0: it does not. */
+uint16_t link_hub_port(const struct link_hub *hub);
 
 /* Adds a cluster: from now on its members are let in. HM_BAD_INPUT: the name is taken. The cluster
  * lives as long as the hub. */

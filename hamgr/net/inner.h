@@ -1,0 +1,174 @@
+/* inner.h - what the files of link.h share; nobody else includes it.
+ *
+ * hub.c has the hub, its clusters and its clock; conn.c one connection from its first byte to its
+ * end; dial.c when to make which. Nothing is freed where a callback of it may still run: what has
+ * ended is put on the hub's list of the dead and freed after the turn of the loop. */
+#ifndef HAMGR_NET_INNER_H
+#define HAMGR_NET_INNER_H
+
+#include "adapter/worker.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/prng.h"
+#include "net/link.h"
+#include "net/strangers.h"
+#include "net/tls.h"
+
+#include <event2/bufferevent.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+
+enum {
+    LINK_OUTPUT_MAX = 128 * 1024, /* bytes that may wait for a peer */
+    LINK_PEERS_MAX = 32,          /* names in one cluster that we keep in mind */
+    LINK_TO_ONE_MAX = 4,          /* ready connections with one member */
+    LINK_ADDRESSES_MAX = 4,       /* of one name */
+};
+
+enum conn_state {
+    CONN_CONNECTING, /* TCP, dialled */
+    CONN_TLS,        /* shaking hands */
+    CONN_HELLO,      /* the key is proven; who is it? */
+    CONN_READY,
+    CONN_DEAD,
+};
+
+struct conn {
+    TAILQ_ENTRY(conn) in_hub;  /* in one of the hub's lists, by state */
+    TAILQ_ENTRY(conn) in_peer; /* if it has a peer */
+    struct link_hub *hub;
+    struct link_cluster *cluster; /* NULL: not known yet */
+    struct peer *peer;            /* dialled: from the start; accepted: once it said HELLO */
+    enum conn_state state;
+    bool is_accepted;
+    bool is_void; /* it is to end without sending what waits */
+    int fd;
+    struct event *connecting; /* owned; CONN_CONNECTING only */
+    struct bufferevent *bev;  /* owned, with fd; after that */
+    hm_ms began_ms;
+    hm_ms give_up_ms; /* when not ready by then */
+    hm_ms heard_ms;
+    hm_ms sent_ms;
+    hm_ms stuck_ms;                      /* since when output waits; 0: nothing does */
+    char address[STRANGERS_ADDRESS_MAX]; /* of the other end, without its port */
+};
+TAILQ_HEAD(conn_list, conn);
+
+/* A name that is being looked up, on the worker. */
+struct lookup {
+    struct worker_job job; /* first: the worker's pointer is ours */
+    struct peer *peer;
+    char address[HM_ADDRESS_MAX];
+    struct sockaddr_storage found[LINK_ADDRESSES_MAX];
+    unsigned found_n;
+    char why[96];
+};
+
+struct dial {
+    bool is_on;
+    char address[HM_ADDRESS_MAX];
+    struct sockaddr_storage found[LINK_ADDRESSES_MAX];
+    unsigned found_n;
+    unsigned next;         /* of `found` to be tried */
+    hm_ms looked_up_ms;    /* 0: never */
+    struct lookup *lookup; /* owned; on the worker; NULL: none */
+    hm_ms lost_ms;         /* since when there is no link that is heard; 0: there is one */
+    hm_ms next_try_ms;
+    struct event *timer; /* owned */
+    struct log_repeat failing;
+};
+
+/* A member as far as links go. Lives as long as its cluster. */
+struct peer {
+    TAILQ_ENTRY(peer) in_cluster;
+    struct link_cluster *cluster;
+    char name[HM_NAME_MAX];
+    uint64_t incarnation; /* as the newest link said; 0: not known */
+    struct conn_list conns;
+    unsigned ready_n;
+    hm_ms heard_ms;
+    char why[96];
+    struct dial dial;
+};
+TAILQ_HEAD(peer_list, peer);
+
+struct link_cluster {
+    TAILQ_ENTRY(link_cluster) in_hub;
+    struct link_hub *hub;
+    struct link_cluster_config config; /* `name` and `key` point to these: */
+    char name[HM_NAME_MAX];
+    uint8_t key[TLS_KEY_SIZE];
+    struct peer_list peers;
+    unsigned peers_n;
+};
+TAILQ_HEAD(cluster_list, link_cluster);
+
+struct link_hub {
+    struct link_hub_config config;
+    SSL_CTX *tls;
+    int listen_fd; /* -1: none */
+    struct event *listening;
+    struct event *sweep;
+    struct event *reap;
+    bool is_deaf; /* out of descriptors: not accepting until the next sweep */
+    hm_ms swept_ms;
+    struct worker *resolver; /* NULL until a name has to be looked up */
+    struct cluster_list clusters;
+    struct conn_list unfinished; /* accepted, not ready; oldest first */
+    struct conn_list dialling;
+    struct conn_list ready;
+    struct conn_list dead;
+    unsigned unfinished_n, conns_n;
+    struct link_counts counts;
+    struct strangers strangers;
+    struct log_repeat accept_fails;
+    struct prng prng;
+    struct wire_storage storage;
+    uint8_t output[WIRE_LENGTH + WIRE_FRAME_MAX];
+};
+
+/* --- conn.c ---------------------------------------------------------------------------------- */
+
+enum conn_end {
+    END_QUIETLY,  /* we do not need it any more; what was sent may still arrive */
+    END_REPLACED, /* a newer one has its place: what still waits in the kernel is void */
+    END_LOST,     /* the other end, or the network */
+    END_REFUSED,  /* it is none of us, or does not keep to the rules: counted and told */
+};
+
+/* Takes over fd. NULL: no memory; fd is closed then. */
+struct conn *conn_accept(struct link_hub *hub, int fd, const struct sockaddr *from);
+/* Begins to connect. NULL: it cannot even begin; p->why says so. */
+struct conn *conn_dial(struct peer *p, const struct sockaddr_storage *to, hm_ms give_up_ms);
+/* Ends it; freed after this turn of the loop. */
+void conn_end(struct conn *c, enum conn_end how, const char *format, ...) HM_PRINTF(3, 4);
+/* Frees what conn_end() has left. */
+void conn_bury(struct conn *c);
+/* Hands bytes over; false: too much waits already, or for too long. */
+bool conn_send(struct conn *c, const uint8_t *bytes, size_t size, hm_ms now_ms);
+/* Says only that we are there. */
+void conn_ping(struct conn *c, hm_ms now_ms);
+
+/* --- hub.c ----------------------------------------------------------------------------------- */
+
+struct link_cluster *hub_find(struct link_hub *hub, const char *name, size_t size);
+/* The member of that name; made if need be. NULL: there are too many. */
+struct peer *hub_peer(struct link_cluster *c, const char *name);
+/* The ready connection on which something was heard last, or NULL. */
+struct conn *peer_best(const struct peer *p);
+/* True while that was not longer than silence_ms ago. */
+bool peer_is_heard(const struct peer *p, hm_ms now_ms);
+/* Sets the sweep for the next thing that runs out. */
+void hub_arm(struct link_hub *hub);
+
+/* --- dial.c ---------------------------------------------------------------------------------- */
+
+/* "HOST:PORT" or "[HOST]:PORT" as two texts. False: it is neither. */
+bool dial_split(const char *address, char host[HM_ADDRESS_MAX], char port[8]);
+/* Looks whether the member needs a new connection, now. */
+void dial_soon(struct peer *p);
+/* A connection with the member is ready: the other attempts are not needed any more. */
+void dial_done(struct peer *p, struct conn *with);
+void dial_free(struct peer *p);
+
+#endif
