@@ -58,7 +58,7 @@ PROGRAMS  := $(foreach m,hamgr/daemon:hamgrd hamgr/cli:hamgr witness:hamgr-witne
 PROTO     := hamgr/wire/hamgr.proto
 GEN       := build/gen/wire/hamgr.pb-c
 LIB_SRC   := $(filter-out $(MAINS),$(sort $(wildcard hamgr/*/*.c witness/*.c fence/*.c)))
-PURE_SRC  := $(sort $(wildcard hamgr/core/*.c hamgr/view/*.c))
+PURE_SRC  := $(sort $(wildcard hamgr/core/*.c hamgr/view/*.c fence/deadline.c))
 UNIT_SRC  := $(sort $(wildcard tests/unit/test_*.c))
 SIM_SRC   := $(sort $(wildcard tests/sim/*.c))
 CHECK_SRC := $(sort $(wildcard tests/sim/check*.c))
@@ -140,7 +140,7 @@ endif
 .DELETE_ON_ERROR:
 .PHONY: all deps help check check-unit check-sim check-sim-mutants check-model check-asan \
         check-pure check-layers check-format check-style check-clang check-lints check-rules \
-        lint format coverage rules golden check-system bench soak demo-stop \
+        lint format coverage rules golden check-system check-fence bench soak demo-stop \
         demo install clean ci FORCE
 
 # --- targets --------------------------------------------------------------------------------------
@@ -179,6 +179,9 @@ check-model: ## the Promela model of the register, by spin; QUICK=1 less of it, 
 check-asan: $(UNIT.asan) build/asan/sim ## unit tests, told stories and 150 drawn ones with sanitizers
 	@rc=0; for t in $(UNIT.asan); do $$t || rc=1; done; build/asan/sim --stories || rc=1; \
 	    build/asan/sim --seeds 150 || rc=1; exit $$rc
+
+check-fence: build/$(MODE)/hamgr-fence ## the helper with a real server in network namespaces; needs root
+	@MODE=$(MODE) tests/fence/run.sh
 
 check-pure: $(LIB_OBJ.release) ## core and view call nothing that could block, wait or fail
 	@tests/lint/pure.sh build/release/obj $(PURE_SRC)

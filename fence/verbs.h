@@ -3,9 +3,14 @@
  * A unix SEQPACKET socket, run_dir/fence.sock; one packet for each request and each report, in the
  * machine's own byte order and layout (both ends are of one build; the version says so). The helper
  * obeys the configured user and root only (SO_PEERCRED), and configured services only. Every
- * request is answered by a report with its seq; a report with seq 0 comes by itself whenever
- * something changed (it suspended at a deadline, processes died). The newest connection of
- * hamgrd's user commands; older ones are closed. */
+ * request is answered by a report with its seq. A report with seq 0 comes by itself: one of every
+ * service to whoever connects, then whenever something changed (it suspended at a deadline, a kill
+ * or a thaw is done). The newest connection that asked about a service gets its reports; the one
+ * before it is closed. Root's own stand beside it.
+ *
+ * A mode is in the lease file before it is in force. FENCE_STANDBY destroys the port's sockets
+ * before the gate opens, whenever another mode was in force before; when that fails, the old mode
+ * stays and the answer is HM_FAILED. */
 #ifndef FENCE_VERBS_H
 #define FENCE_VERBS_H
 
@@ -15,12 +20,14 @@
 enum { FENCE_VERSION = 1, FENCE_WHY_MAX = 120 };
 
 enum fence_verb {
-    FENCE_VERB_STATUS, /* report, nothing else */
-    FENCE_VERB_MODE,   /* take mode, deadlines and gate: DO_FENCE */
-    FENCE_VERB_THAW,   /* let a suspended service go on, unless the deadline forbids it */
-    FENCE_VERB_KILL,  /* SIGKILL every process of the service, verify, destroy the port's sockets */
-    FENCE_VERB_START, /* systemctl start UNIT, without waiting for it */
-    FENCE_VERB_DISTRUST, /* destroy the port's sockets only (a PgBouncer's to a dead server) */
+    FENCE_VERB_STATUS,   /* look at the processes and report, nothing else */
+    FENCE_VERB_MODE,     /* take mode, deadlines and gate: DO_FENCE */
+    FENCE_VERB_THAW,     /* let a suspended service go on, unless the deadline forbids it */
+    FENCE_VERB_KILL,     /* SIGKILL every process, verify, destroy the port's sockets; answered
+                            at once, and again by itself when no process is left */
+    FENCE_VERB_START,    /* systemctl start UNIT, without waiting for it */
+    FENCE_VERB_DISTRUST, /* destroy sockets only: of the service's own port, or with `peer` those
+                            from here to that port there (a PgBouncer's to a dead server) */
     FENCE_VERBS_N
 };
 
@@ -32,7 +39,8 @@ struct fence_request {
     enum fence_mode mode; /* the rest with FENCE_VERB_MODE */
     hm_ms suspend_ms;     /* boot time; with FENCE_LEASE */
     hm_ms until_ms;
-    bool is_gate_open; /* to clients; members pass anyway until until_ms */
+    bool is_gate_open;         /* to clients; members pass anyway until until_ms */
+    char peer[HM_ADDRESS_MAX]; /* with FENCE_VERB_DISTRUST: a literal address, or empty */
 };
 
 struct fence_report {

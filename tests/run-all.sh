@@ -25,6 +25,7 @@ lints        check-lints
 unit         check-unit
 pure         check-pure
 rules        check-rules
+fence        check-fence
 model        check-model QUICK=1
 sim          check-sim
 asan         check-asan

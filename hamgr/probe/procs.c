@@ -37,7 +37,6 @@ struct scan {
     struct stat dir;
     struct procs *ret;
     pid_t parent[PROCS_MAX];
-    bool is_stopped[PROCS_MAX];
 };
 
 static struct scan the_scan; /* too large for a stack; one thread scans */
@@ -207,7 +206,7 @@ static bool add(struct scan *s, int dir, pid_t pid)
     p->pid[p->n] = pid;
     p->started[p->n] = stat.started;
     s->parent[p->n] = stat.parent;
-    s->is_stopped[p->n] = process_is_stopped(dir, &stat);
+    p->is_stopped[p->n] = process_is_stopped(dir, &stat);
     p->n++;
     return true;
 }
@@ -354,7 +353,18 @@ enum hm_rc procs_scan(const struct procs_spec *spec, struct procs *ret, struct h
     if (!is_read)
         return hm_fail_errno(err, "cannot list /proc");
     for (size_t i = 0; i < ret->n; i++)
-        ret->stopped += s->is_stopped[i];
+        ret->stopped += ret->is_stopped[i];
     ret->main_pid = main_of(s);
     return HM_OK;
+}
+
+bool procs_is_same(pid_t pid, uint64_t started)
+{
+    char path[32];
+    char text[LINE_SIZE];
+    struct proc_stat stat;
+
+    (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)pid); /* fits any number */
+    return read_small(AT_FDCWD, path, text, sizeof text) > 0 && parse_stat(text, &stat) &&
+           stat.started == started;
 }

@@ -27,7 +27,8 @@ struct procs {
                        the one with children; else 0 */
     pid_t pid[PROCS_MAX];
     uint64_t
-        started[PROCS_MAX]; /* start time in clock ticks: a pid used again is another process */
+        started[PROCS_MAX];     /* start time in clock ticks: a pid used again is another process */
+    bool is_stopped[PROCS_MAX]; /* as counted above */
 };
 
 /* Scans. ret is overwritten. Without a data directory there are no processes. HM_FAILED: /proc
@@ -35,5 +36,9 @@ struct procs {
  * then holds the first of them. */
 enum hm_rc procs_scan(const struct procs_spec *spec, struct procs *ret,
                       struct hm_err *err) HM_MUST_CHECK;
+
+/* True while the process of that number is the one that started then, dead but not reaped ones
+ * included. Asked after pidfd_open(), it says that the pidfd is of the process that was listed. */
+bool procs_is_same(pid_t pid, uint64_t started);
 
 #endif
