@@ -140,7 +140,8 @@ endif
 .DELETE_ON_ERROR:
 .PHONY: all deps help check check-unit check-sim check-sim-mutants check-model check-asan \
         check-pure check-layers check-format check-style check-clang check-lints check-rules \
-        lint format coverage rules golden check-system check-fence bench soak demo-stop \
+        lint format coverage rules golden check-system check-fence bench soak demo-build demo-stop \
+        story \
         demo install clean ci FORCE
 
 # --- targets --------------------------------------------------------------------------------------
@@ -245,12 +246,20 @@ golden: build/$(MODE)/rules build/$(MODE)/settings ## print anew what is made fr
 	@build/$(MODE)/settings settings.md >docs/settings.md
 
 # Starts make anew, because the compiler may come only with what is installed first.
-demo: ## a host is lost, told step by step; simulated, no server is touched
-	@[ "$$(id -u)" != 0 ] || tests/deps.sh
-	@$(MAKE) --no-print-directory build/release/sim
-	@echo "Simulated: the decision cores of all members are real, the world around them is made up."
-	@build/release/sim --story host-lost
+demo: ## a cluster on this machine: the primary is killed under load; it stays to play with (root)
+	@[ "$$(id -u)" = 0 ] || { echo "demo: run it as root: it makes network namespaces" >&2; exit 1; }
+	@tests/deps.sh
+	@$(MAKE) --no-print-directory -s -j"$$(nproc)" demo-build >/dev/null
 	@[ -z "$$SUDO_UID" ] || chown -R "$$SUDO_UID:$$SUDO_GID" build
+	@/usr/bin/python3 -B tests/system/demo.py
+
+demo-build: $(call SYSTEM_NEEDS,release)
+
+demo-stop: ## take the demo's cluster away (root)
+	@/usr/bin/python3 -B tests/system/demo.py stop
+
+story: build/release/sim ## a host is lost, told step by step by the simulator; no server is touched
+	@$< --story host-lost
 
 compile_commands.json: FORCE ## for editors and analysers
 	@{ printf '['; sep=''; for f in $(filter %.c,$(C_FILES)); do \

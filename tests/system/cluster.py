@@ -61,7 +61,7 @@ class Cluster:
     def __init__(self, kind=Kind(), mode=None, lab_id=None):
         self.kind = kind
         built = REPOSITORY / 'build' / (mode or os.environ.get('MODE', 'debug'))
-        self.lab = lab.Lab(lab_id)
+        self.lab = lab.Lab(lab_id, has_times=not lab_id)
         # the servers' user need not be able to read the source tree
         self.bin = self.lab.dir / 'bin'
         self.bin.mkdir()

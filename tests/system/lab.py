@@ -13,13 +13,16 @@ one (sweep()). Root only."""
 
 import atexit
 import errno
+import grp
 import os
 import pathlib
+import pwd
 import secrets
 import select
 import shutil
 import signal
 import subprocess
+import threading
 import time
 
 PREFIX = 'hamgr-test-'
@@ -222,10 +225,13 @@ class Host:
     def start(self, name, argv, user='root', in_group=True, **options):
         """Starts a process that goes on running; one of each name at a time."""
         log = self.log_dir / f'{name}.log'
-        with open(log, 'ab') as out:
-            popen = subprocess.Popen(self.command(argv, user, in_group), stdout=out, stderr=out,
-                                     stdin=subprocess.DEVNULL, cwd='/', start_new_session=True,
-                                     **options)
+        with open(log, 'ab') as file:
+            out = subprocess.PIPE if self.lab.has_times else file
+            popen = subprocess.Popen(self.command(argv, user, in_group), stdout=out,
+                                     stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd='/',
+                                     start_new_session=True, **options)
+        if self.lab.has_times:
+            threading.Thread(target=_stamp, args=(popen.stdout, log), daemon=True).start()
         self.processes[name] = Process(popen, name, log)
         return self.processes[name]
 
@@ -258,9 +264,15 @@ class Host:
         self.run(['nft', 'flush', 'ruleset'])
 
 
+def _stamp(stream, path):
+    """Copies lines to a file, each with the time when it came, on the clients' clock."""
+    with stream, open(path, 'ab', buffering=0) as log:
+        for line in stream:
+            log.write(b'%.4f ' % now() + line)
+
+
 def group_of(user):
-    import grp
-    import pwd
+    """The name of the user's own group."""
     return grp.getgrgid(pwd.getpwnam(user).pw_gid).gr_name
 
 
@@ -282,10 +294,11 @@ class Lab:
 
     _open = {}
 
-    def __init__(self, lab_id=None):
+    def __init__(self, lab_id=None, has_times=True):
         if os.geteuid() != 0:
             raise LabError('the lab needs root: it makes network namespaces')
         self.id = lab_id or secrets.token_hex(2)
+        self.has_times = has_times  # lines of the logs begin with one; not when a lab is detached
         self.netns = f'{PREFIX}{self.id}-net'
         self.dir = RUN / f'{PREFIX}{self.id}'
         self.group_dir = _freezer_root() / f'{PREFIX}{self.id}'
@@ -310,6 +323,11 @@ class Lab:
         run(['ip', '-n', self.netns, 'link', 'set', 'br0', 'up'])
         self._nft('add table bridge lab; '
                   'add chain bridge lab cuts { type filter hook forward priority 0; }')
+
+    @classmethod
+    def opened(cls):
+        """The labs of this process."""
+        return list(cls._open.values())
 
     def add_host(self, name, number):
         host = Host(self, name, number)
@@ -405,7 +423,7 @@ def sweep():
 
 
 def close_all():
-    for lab in list(Lab._open.values()):
+    for lab in Lab.opened():
         lab.close()
 
 

@@ -49,7 +49,7 @@ def test_failing_state_disk(get_cluster, how):
         moving.wait_acks(20, 30)  # whoever is primary now
         assert hamgrd.is_running()
         log = c.log_text(host)[said:]
-        assert 'level=error' in log or 'level=warning' in log or 'level=warn' in log, log
+        assert 'hamgrd: error ' in log or 'hamgrd: warn' in log, log
         assert done.returncode != 0 or c.primary() == standby
     finally:
         if how == 'full':

@@ -1,0 +1,244 @@
+"""What clients see of each fault, measured again and again; and what hamgr costs when idle.
+
+    bench.py [--times N] [ROW...]     the table, also as build/bench.json
+    bench.py soak [--minutes N]       full load on all cores and the disk: no change of primary
+    bench.py --list"""
+
+import argparse
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+
+import cluster as clusters
+import lab
+import scenarios
+from cluster import Kind
+from lab import let_pass, now
+
+DEFAULT, LAN = Kind(), Kind(timing='lan')
+SYNC, SYNC_LAN = Kind(durability='sync'), Kind(durability='sync', timing='lan')
+
+# name, what, kind of cluster, scenario, its arguments, target of the median and of the worst in ms
+ROWS = [
+    ('killed', 'postmaster killed, async', DEFAULT, scenarios.postmaster_killed, {}, 150, None),
+    ('lost', 'host lost, async', DEFAULT, scenarios.host_lost, {}, 1600, 2200),
+    ('cut-both', 'host cut off, both directions', DEFAULT, scenarios.partitioned,
+     {'direction': 'both'}, 1600, 2200),
+    ('cut-out', 'host cut off, cannot send', DEFAULT, scenarios.partitioned,
+     {'direction': 'out'}, 1600, 2200),
+    ('cut-in', 'host cut off, cannot hear', DEFAULT, scenarios.partitioned,
+     {'direction': 'in'}, 1600, 2200),
+    ('switchover', 'switchover, async', DEFAULT, scenarios.switched_over,
+     {'interval_ms': 3}, 150, None),
+    ('lost-lan', 'host lost, async, timing lan', LAN, scenarios.host_lost, {}, 700, None),
+    ('killed-sync', 'postmaster killed, sync', SYNC, scenarios.postmaster_killed, {}, 150, None),
+    ('switchover-sync', 'switchover, sync', SYNC, scenarios.switched_over,
+     {'interval_ms': 3}, 150, None),
+    ('lost-sync', 'host lost, sync', SYNC, scenarios.host_lost, {}, 1600, 2200),
+    ('lost-sync-lan', 'host lost, sync, timing lan', SYNC_LAN, scenarios.host_lost, {}, 700, None),
+]
+IDLE_S = 30
+
+
+def quantile(values, part):
+    """The smallest value that at least that part of all does not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(part * len(ordered)) - 1)]
+
+
+def ms(seconds):
+    return round(seconds * 1000, 1)
+
+
+def summary(results):
+    gaps = [r.gap_s for r in results]
+    return {'runs': len(results), 'min_ms': ms(min(gaps)), 'median_ms': ms(quantile(gaps, 0.5)),
+            'p95_ms': ms(quantile(gaps, 0.95)), 'max_ms': ms(max(gaps)),
+            'acknowledged': sum(r.acknowledged for r in results),
+            'lost': sum(r.lost for r in results),
+            'both_ms': ms(max(r.overlap_s for r in results)),
+            'gaps_ms': [ms(g) for g in gaps]}
+
+
+HEAD = (f'{"fault":34}{"runs":>5}{"min":>8}{"median":>8}{"p95":>8}{"max":>8}'
+        f'{"lost":>6}{"both":>6}  target')
+
+
+def line(what, s, target, worst):
+    is_met = s['median_ms'] <= target and (worst is None or s['max_ms'] <= worst)
+    limit = f'<= {target}' + (f', worst <= {worst}' if worst else '')
+    return (f'{what:34}{s["runs"]:5}{s["min_ms"]:8.0f}{s["median_ms"]:8.0f}{s["p95_ms"]:8.0f}'
+            f'{s["max_ms"]:8.0f}{s["lost"]:6}{s["both_ms"]:6.0f}  {limit} ms: '
+            f'{"met" if is_met else "missed"}')
+
+
+class Holder:
+    """One cluster at a time, of the kind that the row wants."""
+
+    def __init__(self):
+        self.current = None
+
+    def get(self, kind):
+        if not self.current or self.current.kind != kind:
+            self.drop()
+            self.current = clusters.Cluster(kind, 'release')
+            self.current.start()
+        return self.current
+
+    def drop(self):
+        if self.current:
+            self.current.close()
+            self.current = None
+
+
+def measure(holder, row, times):
+    name, _, kind, scenario, arguments, _, _ = row
+    results = []
+    failures = []
+    while len(results) + len(failures) < times:
+        try:
+            results.append(scenario(holder.get(kind), **arguments))
+        except (lab.LabError, subprocess.SubprocessError) as e:
+            failures.append(str(e))
+            print(f'{name}: run failed: {e}', file=sys.stderr)
+            keep_logs(holder, name, len(failures))
+            holder.drop()
+    return results, failures
+
+
+def keep_logs(holder, name, number):
+    if not holder.current:
+        return
+    to = clusters.REPOSITORY / 'build' / 'bench-failed' / f'{name}-{number}'
+    to.mkdir(parents=True, exist_ok=True)
+    for host in holder.current.lab.hosts.values():
+        for log in host.log_dir.iterdir():
+            (to / f'{host.name}-{log.name}').write_bytes(log.read_bytes())
+
+
+# --- idle cost --------------------------------------------------------------------------------------
+
+def pss_kib(pid):
+    with open(f'/proc/{pid}/smaps_rollup', encoding='utf-8') as f:
+        return next(int(l.split()[1]) for l in f if l.startswith('Pss:'))
+
+
+def cpu_s(pid):
+    with open(f'/proc/{pid}/stat', encoding='utf-8') as f:
+        fields = f.read().rsplit(')', 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
+
+def idle(c):
+    """Memory and CPU of the daemons while nothing happens."""
+    pids = {}
+    for host in [*c.db.values(), *c.witness.values()]:
+        for name, process in host.processes.items():
+            if name.startswith('hamgr') and process.is_running():
+                pids[host.name, name] = process.pid
+    let_pass(5)
+    began, before = now(), {k: cpu_s(p) for k, p in pids.items()}
+    let_pass(IDLE_S)
+    passed = now() - began
+    return {f'{host} {name}': {'pss_mib': round(pss_kib(pid) / 1024, 2),
+                               'cpu_percent': round((cpu_s(pid) - before[host, name]) / passed * 100, 2)}
+            for (host, name), pid in pids.items()}
+
+
+def table(args):
+    rows = [r for r in ROWS if not args.rows or r[0] in args.rows]
+    unknown = set(args.rows) - {r[0] for r in ROWS} - {'idle'}
+    if unknown:
+        sys.exit(f"bench: no such row: {', '.join(sorted(unknown))}; --list shows them")
+    holder = Holder()
+    document = {'times': args.times, 'rows': {}, 'idle': {}}
+    has_failed = False
+    print('Write gap that a client saw, in ms. lost: acknowledged writes that are gone;')
+    print('both: longest time that two primaries acknowledged, in ms.\n')
+    print(HEAD)
+    try:
+        for row in rows:
+            results, failures = measure(holder, row, args.times)
+            has_failed = has_failed or bool(failures)
+            if not results:
+                print(f'{row[1]:34}  no run succeeded')
+                continue
+            s = summary(results)
+            s['failures'] = failures
+            document['rows'][row[0]] = s
+            has_failed = has_failed or s['both_ms'] > 0 or (row[2].durability == 'sync' and s['lost'])
+            print(line(row[1], s, row[5], row[6]), flush=True)
+        if not args.rows or 'idle' in args.rows:
+            document['idle'] = idle(holder.get(DEFAULT))
+            print('\nidle, on each host                  PSS MiB   CPU %')
+            for who, cost in document['idle'].items():
+                print(f'{who:34}{cost["pss_mib"]:9.2f}{cost["cpu_percent"]:8.2f}')
+    finally:
+        holder.drop()
+    (clusters.REPOSITORY / 'build' / 'bench.json').write_text(json.dumps(document, indent=1) + '\n')
+    return 1 if has_failed else 0
+
+
+# --- soak -------------------------------------------------------------------------------------------
+
+def soak(minutes):
+    """All cores and the disk are busy with other things; nobody may lose the lease for that."""
+    c = clusters.Cluster(DEFAULT, 'release')
+    scratch = clusters.REPOSITORY / 'build' / f'soak-{c.lab.id}'
+    try:
+        primary = c.start()
+        host = c.db[primary]
+        epoch = c.epoch(host)
+        moving = scenarios.probes.Probe(c.client, c.db.values())
+        moving.wait_acks(50)
+        for i in range(2 * os.cpu_count()):
+            c.client.start(f'burn{i}', ['sh', '-c', 'while :; do :; done'], in_group=False)
+        for i in range(2):
+            c.client.start(f'disk{i}', [
+                'sh', '-c', 'while :; do dd if=/dev/zero of="$0" bs=1M count=256 conv=fsync; done',
+                f'{scratch}-{i}'], in_group=False)
+        end = now() + minutes * 60
+        while now() < end:
+            let_pass(min(60.0, max(0.0, end - now())))
+            at = c.epoch(host)
+            print(f'{minutes - max(0.0, end - now()) / 60:6.1f} min: epoch {at}, longest gap '
+                  f'{ms(scenarios.probes.write_gap(moving.acks(), 0))} ms, {moving.acks_n()} writes, '
+                  f'load {os.getloadavg()[0]:.1f}', flush=True)
+            if at != epoch:
+                print('soak: a false failover')
+                keep = Holder()
+                keep.current = c
+                keep_logs(keep, 'soak', 1)
+                return 1
+        moving.stop()
+        print(f'soak: no false failover in {minutes:g} minutes; {moving.process.text().strip()}')
+        return 0
+    finally:
+        c.close()
+        for i in range(2):
+            scratch.with_name(f'{scratch.name}-{i}').unlink(missing_ok=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description='What clients see of each fault.')
+    parser.add_argument('--times', type=int, default=10)
+    parser.add_argument('--minutes', type=float, default=30)
+    parser.add_argument('--list', action='store_true')
+    parser.add_argument('rows', nargs='*')
+    args = parser.parse_args()
+    if args.list:
+        for row in ROWS:
+            print(f'{row[0]:18}{row[1]}')
+        print(f'{"idle":18}memory and CPU of idle daemons')
+        return 0
+    lab.guard_exit()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    lab.sweep()
+    return soak(args.minutes) if args.rows == ['soak'] else table(args)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
