@@ -11,8 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* What a link does of itself; a witness dials nobody. */
-#define SILENCE_MS 3000
+/* A witness dials nobody; a member that hears nothing else of it hears a sign of life in time. */
+#define SILENCE_MS 1000
 #define RETRY_MS 1000
 
 /* --- the directory --------------------------------------------------------------------------- */
@@ -111,7 +111,6 @@ static void hear_service(struct cluster *c, unsigned peer, const struct wire_hel
         r->newest = malloc(sizeof *r->newest);
     if (is_said && r->newest != NULL)
         *r->newest = hello->service[number];
-    reg_settle(r);
 }
 
 static void hear_hello(struct cluster *c, const struct wire_hello *hello)
@@ -129,6 +128,9 @@ static void hear_hello(struct cluster *c, const struct wire_hello *hello)
     }
     for (uint8_t number = 0; number < HM_SERVICES_MAX; number++)
         hear_service(c, peer, hello, number);
+    for (unsigned i = 0; i < HM_SERVICES_MAX; i++) /* once all is known */
+        if (c->reg[i] != NULL)
+            reg_settle(c->reg[i]);
 }
 
 void cluster_tell_dispute(struct reg *r, const char *what)
@@ -260,7 +262,7 @@ struct cluster *cluster_new(struct clusters *all, const struct settings_cluster 
     c->store.dir = -1;
     c->store.lock = -1;
     c->hello.version = WIRE_VERSION;
-    (void)snprintf(c->hello.software, sizeof c->hello.software, "hamgr-witness");
+    (void)snprintf(c->hello.software, sizeof c->hello.software, "hamgr " HAMGR_VERSION);
     memcpy(c->hello.cluster, settings->name, sizeof c->hello.cluster);
     return c;
 }

@@ -258,14 +258,27 @@ static void done_load(struct worker_job *job)
         reg_settle(r);
 }
 
+static bool is_named_so(const struct reg *r, uint64_t name)
+{
+    for (unsigned i = 0; i < HM_MEMBERS_MAX; i++)
+        if (r->said[i].name == name)
+            return true;
+    return false;
+}
+
 /* One file has one register, whatever numbers are named for it. */
 static bool is_name_taken(const struct reg *r)
 {
+    uint64_t name = agree_name(r->newest->name, r->newest->first.kind);
+
     for (unsigned i = 0; i < HM_SERVICES_MAX; i++) {
         const struct reg *other = r->cluster->reg[i];
 
-        if (other != NULL && other != r && strcmp(other->name, r->newest->name) == 0 &&
-            (other->state == REG_VOTES || other->state == REG_LOADING))
+        if (other == NULL || other == r)
+            continue;
+        if (is_named_so(other, name) ||
+            ((other->state == REG_VOTES || other->state == REG_LOADING) &&
+             strcmp(other->name, r->newest->name) == 0))
             return true;
     }
     return false;
@@ -276,7 +289,7 @@ static void load(struct reg *r)
     if (r->newest == NULL)
         return; /* the next HELLO tells it again */
     if (is_name_taken(r)) {
-        cluster_tell_dispute(r, "the service votes already under another number");
+        cluster_tell_dispute(r, "the members give this service different numbers");
         return;
     }
     r->work.loaded = calloc(1, sizeof *r->work.loaded);
@@ -302,23 +315,13 @@ static void drop_core(struct reg *r)
     r->cluster->was_dropped = true;
 }
 
-static bool is_named_by_somebody(const struct reg *r)
-{
-    uint64_t name = agree_name(r->name, r->kind);
-
-    for (unsigned i = 0; i < HM_MEMBERS_MAX; i++)
-        if (r->said[i].name == name)
-            return true;
-    return false;
-}
-
 /* The register votes. One that has a record goes on for those who mean it; one that has none must
  * not vote for two first records. */
 static void settle_voting(struct reg *r, const struct agreement *a)
 {
     bool has_record = core_record(r->core) != NULL;
 
-    if (is_named_by_somebody(r) && (has_record || a->is_on_first)) {
+    if (is_named_so(r, agree_name(r->name, r->kind)) && (has_record || a->is_on_first)) {
         if (a->is_on_name)
             r->is_dispute_told = false;
         else

@@ -1,4 +1,4 @@
-#include "witness/server.h"
+#include "witness/witness.h"
 
 #include "base/log.h"
 
@@ -13,7 +13,7 @@
 #define ROUND_MS 5000       /* of housekeeping; less if systemd's watchdog wants it */
 #define START_USEC 30000000 /* how long opening the next directories may take */
 
-struct server {
+struct witness {
     char listen[HM_ADDRESS_MAX];
     char state_dir[SETTINGS_PATH_MAX];
     char (*name)[HM_NAME_MAX]; /* owned: of the clusters in the newest file */
@@ -41,12 +41,12 @@ static void want_descriptors(size_t clusters)
 
 /* --- systemd --------------------------------------------------------------------------------- */
 
-static void tell_systemd(struct server *s)
+static void tell_systemd(struct witness *s)
 {
     struct clusters_counts c;
     struct link_counts links;
 
-    server_count(s, &c, &links);
+    witness_count(s, &c, &links);
     (void)sd_notifyf(0, "WATCHDOG=1\nSTATUS=%zu clusters, %zu registers, %u links%s", c.clusters,
                      c.voting, links.links,
                      c.failed + c.broken + c.disputed > 0 ? "; some have no vote: see the log"
@@ -62,7 +62,7 @@ static void tell_systemd(struct server *s)
     (void)sd_notify(0, "READY=1");
 }
 
-static hm_ms round_ms(const struct server *s)
+static hm_ms round_ms(const struct witness *s)
 {
     uint64_t watchdog_usec = 0;
     hm_ms wanted = s->is_ready_told ? ROUND_MS : 100;
@@ -74,7 +74,7 @@ static hm_ms round_ms(const struct server *s)
 
 static void on_round(evutil_socket_t fd, short what, void *arg)
 {
-    struct server *s = arg;
+    struct witness *s = arg;
     struct timeval next;
     hm_ms ms;
 
@@ -91,7 +91,7 @@ static void on_round(evutil_socket_t fd, short what, void *arg)
 
 /* --- settings -------------------------------------------------------------------------------- */
 
-static bool keep_names(struct server *s, const struct settings_witness *settings)
+static bool keep_names(struct witness *s, const struct settings_witness *settings)
 {
     char(*name)[HM_NAME_MAX] = calloc(settings->clusters_n + 1, HM_NAME_MAX);
 
@@ -113,7 +113,7 @@ static bool is_named(const struct settings_witness *settings, const char *name)
     return false;
 }
 
-static void add_clusters(struct server *s, const struct settings_witness *settings)
+static void add_clusters(struct witness *s, const struct settings_witness *settings)
 {
     struct hm_err err;
     bool has_key;
@@ -131,7 +131,7 @@ static void add_clusters(struct server *s, const struct settings_witness *settin
     }
 }
 
-void server_update(struct server *s, const struct settings_witness *settings)
+void witness_update(struct witness *s, const struct settings_witness *settings)
 {
     for (size_t i = 0; i < s->names_n; i++)
         if (!is_named(settings, s->name[i]))
@@ -148,7 +148,7 @@ void server_update(struct server *s, const struct settings_witness *settings)
 
 /* --- the whole ------------------------------------------------------------------------------- */
 
-static enum hm_rc open_all(struct server *s, struct event_base *base,
+static enum hm_rc open_all(struct witness *s, struct event_base *base,
                            const struct settings_witness *settings, struct hm_err *err)
 {
     struct link_hub_config hub = { .base = base,
@@ -175,10 +175,10 @@ static enum hm_rc open_all(struct server *s, struct event_base *base,
     return HM_OK;
 }
 
-enum hm_rc server_new(struct event_base *base, const struct settings_witness *settings,
-                      struct server **ret, struct hm_err *err)
+enum hm_rc witness_new(struct event_base *base, const struct settings_witness *settings,
+                       struct witness **ret, struct hm_err *err)
 {
-    struct server *s = calloc(1, sizeof *s);
+    struct witness *s = calloc(1, sizeof *s);
     enum hm_rc rc;
 
     if (s == NULL)
@@ -188,7 +188,7 @@ enum hm_rc server_new(struct event_base *base, const struct settings_witness *se
     want_descriptors(settings->clusters_n);
     rc = open_all(s, base, settings, err);
     if (rc != HM_OK) {
-        server_free(s);
+        witness_free(s);
         return rc;
     }
     add_clusters(s, settings);
@@ -198,7 +198,7 @@ enum hm_rc server_new(struct event_base *base, const struct settings_witness *se
 }
 
 /* First nothing more is heard, then nothing more is written. */
-void server_free(struct server *s)
+void witness_free(struct witness *s)
 {
     if (s == NULL)
         return;
@@ -211,20 +211,25 @@ void server_free(struct server *s)
     free(s);
 }
 
-void server_count(const struct server *s, struct clusters_counts *ret,
-                  struct link_counts *ret_links)
+uint16_t witness_port(const struct witness *s)
+{
+    return link_hub_port(s->hub);
+}
+
+void witness_count(const struct witness *s, struct clusters_counts *ret,
+                   struct link_counts *ret_links)
 {
     clusters_count(s->clusters, ret);
     link_count(s->hub, ret_links);
 }
 
-void server_tell(const struct server *s)
+void witness_tell(const struct witness *s)
 {
     struct clusters_counts c;
     struct link_counts links;
 
     clusters_tell(s->clusters);
-    server_count(s, &c, &links);
+    witness_count(s, &c, &links);
     log_info(
         "witness clusters=%zu opening=%zu failed=%zu voting=%zu broken=%zu disputed=%zu links=%u "
         "messages=%llu ignored=%llu writes=%llu failed_writes=%llu refused=%llu dropped=%llu",
