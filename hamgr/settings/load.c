@@ -91,27 +91,32 @@ void settings_errors_done(struct settings_errors *e)
 /* --- groups -------------------------------------------------------------------------------------
  */
 
-/* A name that belongs into a group, or out of it, is told so. */
+/* Where a setting of that name belongs, if it stands in the wrong place; or NULL. */
+static const char *right_place(enum schema_in in, const char *name)
+{
+    if (in == IN_FILE && schema_find(IN_SERVICE, name) != NULL)
+        return "into a service";
+    if (in == IN_FILE && schema_find(IN_MEMBER, name) != NULL)
+        return "into a member";
+    if ((in == IN_MEMBER || in == IN_SERVICE) && schema_find(IN_FILE, name) != NULL)
+        return "outside of the list";
+    return NULL;
+}
+
 static void complain_of_unknown(struct reader *r, enum schema_in in, const char *list,
                                 const config_setting_t *s)
 {
-    const char *name = config_setting_name(s), *like = schema_suggest(in, name);
-    const char *colon = list != NULL ? ": " : "";
+    const char *name = config_setting_name(s), *place = right_place(in, name);
+    const char *like = schema_suggest(in, name), *colon = list != NULL ? ": " : "";
     unsigned int line = config_setting_source_line(s);
 
     if (list == NULL)
         list = "";
-    if (like != NULL)
-        reader_error(r, line, "%s%sunknown setting '%.60s', did you mean '%s'?", list, colon, name,
+    if (place != NULL)
+        reader_error(r, line, "%s%sunknown setting '%s': it belongs %s", list, colon, name, place);
+    else if (like != NULL)
+        reader_error(r, line, "%s%sunknown setting '%s', did you mean '%s'?", list, colon, name,
                      like);
-    else if (in == IN_FILE && schema_find(IN_SERVICE, name) != NULL)
-        reader_error(r, line, "unknown setting '%s': it belongs into a service", name);
-    else if (in == IN_FILE && schema_find(IN_MEMBER, name) != NULL)
-        reader_error(r, line, "unknown setting '%s': it belongs into a member", name);
-    else if (in != IN_FILE && in != IN_WITNESS && in != IN_CLUSTER &&
-             schema_find(IN_FILE, name) != NULL)
-        reader_error(r, line, "%s%sunknown setting '%s': it belongs outside of the list", list,
-                     colon, name);
     else
         reader_error(r, line, "%s%sunknown setting '%.60s'", list, colon, name);
 }
@@ -291,15 +296,15 @@ static void read_witness(struct reader *r, const config_setting_t *root, struct 
 /* Parses the text; false: told. config_destroy() is due in any case. */
 static bool parse(struct reader *r, const char *text, config_t *ret)
 {
-    unsigned int include_line;
-    char *copy = text_for_libconfig(text, &include_line);
+    struct text_fault fault;
+    char *copy = text_for_libconfig(text, &fault);
     bool is_good = false;
 
     config_init(ret);
     if (copy == NULL) {
         r->is_out_of_memory = true;
-    } else if (include_line > 0) {
-        reader_error(r, include_line, "@include: all settings stand in one file");
+    } else if (fault.line > 0) {
+        reader_error(r, fault.line, "%s", fault.what);
     } else if (config_read_string(ret, copy) != CONFIG_TRUE) {
         reader_error(r, (unsigned int)config_error_line(ret), "%s", config_error_text(ret));
     } else {

@@ -258,7 +258,7 @@ const char *schema_suggest(enum schema_in in, const char *name)
 {
     const char *found = NULL;
     size_t length = strlen(name);
-    size_t least = length / 3 + 1; /* more is another word */
+    size_t least = length / 5 + 1; /* more is another word */
 
     if (length > WORD_MAX)
         return NULL;

@@ -105,16 +105,29 @@ static bool is_big(const char *at, size_t n)
     return n >= 10;
 }
 
-char *text_for_libconfig(const char *text, unsigned int *ret_include_line)
+/* What is wrong with the n characters that belong together, or NULL. */
+static const char *fault_of(const char *at, size_t n)
 {
-    char *copy = malloc(strlen(text) / 10 + strlen(text) + 1); /* each L has ten digits before it */
+    if (at[0] == '"' && (n < 2 || at[n - 1] != '"' || memchr(at, '\n', n) != NULL))
+        return "a text in quotes does not end in its line";
+    if (at[0] == '/' && at[1] == '*' && (n < 4 || at[n - 1] != '/' || at[n - 2] != '*'))
+        return "a comment has no end";
+    if (strncmp(at, "@include", 8) == 0)
+        return "@include: all settings stand in one file";
+    return NULL;
+}
+
+char *text_for_libconfig(const char *text, struct text_fault *ret_fault)
+{
+    char *copy = malloc(strlen(text) / 10 + strlen(text) + 2); /* each L has ten digits before it */
     size_t used = 0, n;
     unsigned int line = 1;
 
     if (copy == NULL)
         return NULL;
-    *ret_include_line = 0;
+    *ret_fault = (struct text_fault){ 0 };
     for (; *text != '\0'; text += n) {
+        const char *fault;
         size_t of_word = 0;
 
         n = skipped(text);
@@ -122,8 +135,9 @@ char *text_for_libconfig(const char *text, unsigned int *ret_include_line)
             n = of_word = word(text);
         if (n == 0)
             n = 1;
-        if (*ret_include_line == 0 && strncmp(text, "@include", 8) == 0)
-            *ret_include_line = line;
+        fault = fault_of(text, n);
+        if (fault != NULL && ret_fault->line == 0)
+            *ret_fault = (struct text_fault){ .line = line, .what = fault };
         for (size_t i = 0; i < n; i++)
             line += text[i] == '\n';
         memcpy(copy + used, text, n);
@@ -131,6 +145,7 @@ char *text_for_libconfig(const char *text, unsigned int *ret_include_line)
         if (of_word > 0 && is_big(text, of_word))
             copy[used++] = 'L';
     }
+    copy[used++] = '\n'; /* a comment that nothing ends is a syntax error to libconfig */
     copy[used] = '\0';
     return copy;
 }
