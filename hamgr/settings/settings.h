@@ -41,7 +41,7 @@ struct settings_service {
     char data_dir[SETTINGS_PATH_MAX];
     uint16_t port;
     enum settings_control control;
-    char unit[64];                       /* with CONTROL_SYSTEMD */
+    char unit[64];                       /* with CONTROL_SYSTEMD; without ".service" at its end */
     char bin_dir[SETTINGS_PATH_MAX];     /* of postgres, pg_ctl, pg_rewind ...; found if empty */
     char config_file[SETTINGS_PATH_MAX]; /* Debian keeps it apart; empty: in data_dir */
     char socket_dir[SETTINGS_PATH_MAX];  /* of the server's unix socket */

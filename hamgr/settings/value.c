@@ -308,8 +308,9 @@ static bool is_unit(const char *unit, char *why)
 
 static bool take_control(const char *text, struct settings_service *service, char *why)
 {
-    static const char prefix[] = "systemd:";
+    static const char prefix[] = "systemd:", suffix[] = ".service";
     const char *unit = text + sizeof prefix - 1;
+    size_t n;
 
     if (strcmp(text, "pg_ctl") == 0) {
         service->control = CONTROL_PG_CTL;
@@ -322,13 +323,17 @@ static bool take_control(const char *text, struct settings_service *service, cha
     }
     if (!is_unit(unit, why))
         return false;
-    if (strlen(unit) >= sizeof service->unit) {
+    n = strlen(unit);
+    if (n > sizeof suffix - 1 && strcmp(unit + n - (sizeof suffix - 1), suffix) == 0)
+        n -= sizeof suffix - 1; /* so that the same unit is the same text */
+    if (n >= sizeof service->unit) {
         (void)snprintf(why, WHY_MAX, "the unit's name is longer than %zu characters",
                        sizeof service->unit - 1);
         return false;
     }
     service->control = CONTROL_SYSTEMD;
-    memcpy(service->unit, unit, strlen(unit) + 1);
+    memcpy(service->unit, unit, n);
+    service->unit[n] = '\0';
     return true;
 }
 

@@ -405,8 +405,9 @@ static void services_must_differ(void **state)
         { SECOND "data_dir = \"/d/\"; port = 1;",
           "services.data_dir: '/d' is that of 'pg' already" },
         { SECOND "data_dir = \"/b\";", "services.port: 5432 is that of 'pg' already" },
-        { SECOND "data_dir = \"/b\"; port = 1; control = \"systemd:u\"; }, { type = \"postgres\"; "
-                 "name = \"c\"; data_dir = \"/c\"; port = 2; control = \"systemd:u\";",
+        { SECOND
+          "data_dir = \"/b\"; port = 1; control = \"systemd:u.service\"; }, { type = \"postgres\"; "
+          "name = \"c\"; data_dir = \"/c\"; port = 2; control = \"systemd:u\";",
           "services.control: 'u' is that of 'b' already" });
 }
 
