@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "core/narrate.h"
 #include "daemon/report_inner.h"
+#include "wire/ctl.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -18,7 +19,7 @@ static int set(json_t *to, const char *key, json_t *value)
 
 static json_t *text_or_null(const char *s)
 {
-    return s != NULL && s[0] != '\0' ? json_string(s) : json_null();
+    return s != NULL && s[0] != '\0' ? ctl_text(s) : json_null();
 }
 
 static json_t *bytes(uint64_t n)
@@ -130,7 +131,7 @@ static json_t *link_of(const struct report *r, const char *name)
     link_look(r->links, name, &link);
     if (link.is_up)
         return json_string("up");
-    return json_string(link.why[0] != '\0' ? link.why : "not connected yet");
+    return ctl_text(link.why[0] != '\0' ? link.why : "not connected yet");
 }
 
 static json_t *member_of(const struct report *r, const struct report_service *s, uint8_t slot)
@@ -286,7 +287,7 @@ static json_t *warnings_of(const struct report *r)
     int rc = 0;
 
     for (size_t i = 0; i < n; i++)
-        rc |= json_array_append_new(list, json_string(lines[i]));
+        rc |= json_array_append_new(list, ctl_text(lines[i]));
     return rc == 0 ? list : NULL;
 }
 

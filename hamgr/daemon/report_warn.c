@@ -29,6 +29,21 @@ HM_PRINTF(2, 3) static void warn(struct lines *l, const char *format, ...)
         memcpy(l->line[l->n++], text, sizeof text);
 }
 
+/* "12 s", "5 min", "3 h" */
+static const char *span(hm_ms ms, char text[24])
+{
+    hm_ms s = ms / 1000;
+
+    (void)snprintf(text, 24, "%" PRId64 " %s",
+                   s < 120    ? s
+                   : s < 7200 ? s / 60
+                              : s / 3600,
+                   s < 120    ? "s"
+                   : s < 7200 ? "min"
+                              : "h");
+    return text;
+}
+
 /* --- the member itself ------------------------------------------------------------------------ */
 
 static void about_state(struct lines *l, const struct report_service *s)
@@ -50,10 +65,11 @@ static void about_loop(struct lines *l)
 {
     const struct report *r = l->r;
     hm_ms ago_ms = r->now_ms - r->stall_at_ms;
+    char ago[24];
 
     if (r->stall_latest_ms != 0 && ago_ms < STALL_TOLD_MS)
-        warn(l, "hamgrd on %s stood still for %" PRId64 " ms, %" PRId64 " s ago", r->settings->node,
-             r->stall_latest_ms, ago_ms / 1000);
+        warn(l, "hamgrd on %s stood still for %" PRId64 " ms, %s ago", r->settings->node,
+             r->stall_latest_ms, span(ago_ms, ago));
 }
 
 static void about_fence(struct lines *l, const struct report_service *s)
@@ -86,14 +102,14 @@ static void about_voter(struct lines *l, const struct report_service *s, uint8_t
                         const char *consequence)
 {
     struct report_member m;
-    char text[48] = "has not been heard since hamgrd started";
+    char text[48] = "has not been heard since hamgrd started", silent[24];
 
     report_look(l->r, s, slot, &m);
     if (m.is_up)
         return;
     if (m.is_heard)
-        (void)snprintf(text, sizeof text, "has not been heard for %" PRId64 " s",
-                       m.heard_ms_ago / 1000);
+        (void)snprintf(text, sizeof text, "has not been heard for %s",
+                       span(m.heard_ms_ago, silent));
     warn(l, "%s (%s) %s%s", m.member->name, member_role_name(m.member->role), text, consequence);
 }
 
@@ -142,7 +158,10 @@ static void about_standby(struct lines *l, const struct report_service *s,
     const char *trouble = m->is_self ? s->facts.trouble : "";
     const char *colon = trouble[0] != '\0' ? ": " : "";
 
-    if (m->gossip.wants_rebuild)
+    if (m->gossip.copy == COPY_PRIMARY)
+        warn(l, "%s: %s runs as a primary, but %s is the holder: it must be taken down", name, of,
+             rec->member[rec->holder].name);
+    else if (m->gossip.wants_rebuild)
         warn(l, "%s: the copy of %s diverged and must be rebuilt%s%s", name, of, colon, trouble);
     else if (m->gossip.copy == COPY_REBUILDING)
         warn(l, "%s: the copy of %s is being rebuilt%s%s", name, of, colon, trouble);
@@ -158,6 +177,16 @@ static void about_standby(struct lines *l, const struct report_service *s,
              rec->goal == DURABILITY_ASYNC)
         warn(l, "%s: %s is %" PRIu64 " bytes behind: more than max_lag_bytes, it cannot take over",
              name, of, m->lag_bytes);
+}
+
+static void about_holder(struct lines *l, const struct report_service *s,
+                         const struct report_member *m)
+{
+    const char *trouble = m->is_self ? s->facts.trouble : "";
+
+    warn(l, "%s: %s is the holder, but its copy is %s%s%s", s->settings->name, m->member->name,
+         m->gossip.copy == COPY_PRIMARY ? "not healthy" : copy_state_name(m->gossip.copy),
+         trouble[0] != '\0' ? ": " : "", trouble);
 }
 
 static bool is_standby(const struct report_member *m)
@@ -181,11 +210,7 @@ static void about_copies(struct lines *l, const struct report_service *s)
         members++;
         if (m.is_holder) {
             if (m.is_up && (m.gossip.copy != COPY_PRIMARY || !m.gossip.is_healthy))
-                warn(l, "%s: the copy of %s, which holds the lease, is %s%s%s%s", s->settings->name,
-                     m.member->name,
-                     m.gossip.is_healthy ? "" : "not healthy: ", copy_state_name(m.gossip.copy),
-                     m.is_self && s->facts.trouble[0] != '\0' ? ": " : "",
-                     m.is_self ? s->facts.trouble : "");
+                about_holder(l, s, &m);
             continue;
         }
         if (m.is_up)

@@ -128,8 +128,8 @@ void serve_answer(struct serve_call *call, enum hm_rc rc, json_t *answer)
 
 static json_t *failure(const char *error, const char *next)
 {
-    return next != NULL ? json_pack("{s:s,s:s}", "error", error, "next", next)
-                        : json_pack("{s:s}", "error", error);
+    return next != NULL ? json_pack("{s:o,s:o}", "error", ctl_text(error), "next", ctl_text(next))
+                        : json_pack("{s:o}", "error", ctl_text(error));
 }
 
 void serve_fail(struct serve_call *call, enum hm_rc rc, const char *error, const char *next)

@@ -35,6 +35,19 @@ const char *ctl_command_name(enum ctl_command c)
     return (unsigned)c < CTL_COMMANDS_N ? command_names[c] : "?";
 }
 
+json_t *ctl_text(const char *s)
+{
+    json_t *j = json_string(s);
+    char text[1024];
+    size_t n = 0;
+
+    if (j != NULL)
+        return j;
+    for (; s[n] != '\0' && n < sizeof text; n++)
+        text[n] = (unsigned char)s[n] < 0x80 ? s[n] : '?';
+    return json_stringn(text, n);
+}
+
 static enum ctl_command find_command(const char *name)
 {
     unsigned i = 0;

@@ -60,6 +60,10 @@ enum ctl_exit ctl_exit_of(enum hm_rc rc);
 
 const char *ctl_command_name(enum ctl_command c);
 
+/* Any text as JSON: what is no UTF-8, such as the message of a server in another encoding, or one
+ * that was cut within a letter, becomes '?'. NULL: no memory. */
+json_t *ctl_text(const char *s);
+
 /* Reads a request from bytes that anybody may have sent.
  *
  * line, size  without the newline; need not end in a NUL.

@@ -335,14 +335,40 @@ static void a_copy_that_diverged_is_told(void **state)
           "pg: no standby streams: nobody could take over from db1\n");
 }
 
+static void a_second_primary_is_told(void **state)
+{
+    (void)state;
+    made_core.view.peer[DB2].gossip.copy = COPY_PRIMARY;
+    warns("pg: db2 runs as a primary, but db1 is the holder: it must be taken down\n"
+          "pg: no standby streams: nobody could take over from db1\n");
+}
+
+static void a_text_that_is_no_utf8_is_told_all_the_same(void **state)
+{
+    json_t *j;
+
+    (void)state;
+    made_core.copy.is_healthy = false;
+    (void)snprintf(made.service[0].facts.trouble, sizeof made.service[0].facts.trouble,
+                   "Verbindung abgelehnt f\xfcr hamgr");
+    made_links[W1] = (struct link_state){ .why = "cut within \xc3" };
+    j = report_status(&made, NULL);
+    is_text(j, MEMBER "0/facts/trouble", "Verbindung abgelehnt f?r hamgr");
+    is_text(j, MEMBER "2/link", "cut within ?");
+    is_text(j, "warnings/0",
+            "pg: db1 is the holder, but its copy is not healthy: Verbindung "
+            "abgelehnt f?r hamgr");
+    json_decref(j);
+}
+
 static void a_primary_that_is_unwell_is_told(void **state)
 {
     (void)state;
     made_core.copy.is_healthy = false;
-    warns("pg: the copy of db1, which holds the lease, is not healthy: primary\n");
+    warns("pg: db1 is the holder, but its copy is not healthy\n");
     made_core.copy.is_healthy = true;
     made_core.copy.state = COPY_SUSPENDED;
-    warns("pg: the copy of db1, which holds the lease, is suspended\n");
+    warns("pg: db1 is the holder, but its copy is suspended\n");
 }
 
 static void a_promise_that_is_not_kept_yet_is_told(void **state)
@@ -405,7 +431,7 @@ static void a_stall_is_told_for_an_hour(void **state)
     made_core.valid_until_ms = made.now_ms + 1000;
     made.stall_latest_ms = 800;
     made.stall_at_ms = made.now_ms - 3599999;
-    warns("hamgrd on db1 stood still for 800 ms, 3599 s ago\n");
+    warns("hamgrd on db1 stood still for 800 ms, 59 min ago\n");
     made.stall_at_ms--;
     warns("");
 }
@@ -469,6 +495,8 @@ int main(void)
         TEST(a_standby_that_does_not_stream_is_told),
         TEST(a_copy_that_diverged_is_told),
         TEST(a_primary_that_is_unwell_is_told),
+        TEST(a_second_primary_is_told),
+        TEST(a_text_that_is_no_utf8_is_told_all_the_same),
         TEST(a_promise_that_is_not_kept_yet_is_told),
         TEST(a_lag_that_forbids_a_takeover_is_told_in_async),
         TEST(a_weak_fence_is_told),
