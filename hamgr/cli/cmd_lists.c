@@ -1,0 +1,109 @@
+/* cmd_lists.c - hamgr history, hamgr member list. */
+#include "cli/print.h"
+
+#include <string.h>
+
+void cli_print_history(struct cli *c, const json_t *history)
+{
+    const json_t *services = json_object_get(history, "services"), *s, *change;
+    struct print_line l;
+    size_t i, k;
+
+    json_array_foreach(services, i, s)
+    {
+        const json_t *changes = json_object_get(s, "changes");
+
+        print_begin(&l, c);
+        print_add(&l, PRINT_BOLD, print_text(s, "name"));
+        if (json_array_size(changes) == 0)
+            print_add(&l, PRINT_PLAIN, "  no primary yet");
+        print_end(&l);
+        for (k = json_array_size(changes); k > 0; k--) { /* the newest first */
+            change = json_array_get(changes, k - 1);
+            print_begin(&l, c);
+            print_addf(&l, PRINT_PLAIN, "  epoch %lld", print_number(change, "epoch"));
+            print_to(&l, 14);
+            print_add(&l, PRINT_PLAIN, print_text(change, "time"));
+            print_to(&l, 36);
+            print_add(&l, PRINT_BOLD, print_text(change, "holder"));
+            print_to(&l, 46);
+            print_add(&l, PRINT_PLAIN, print_text(change, "reason"));
+            print_end(&l);
+        }
+    }
+}
+
+static void print_listed(struct cli *c, const json_t *m)
+{
+    const json_t *heard = json_object_get(m, "heard_ms_ago");
+    bool is_up = print_is(m, "is_up");
+    struct print_line l;
+    char text[24] = "never";
+
+    print_begin(&l, c);
+    print_add(&l, print_is(m, "is_self") ? PRINT_BOLD : PRINT_PLAIN, print_text(m, "name"));
+    print_to(&l, 12);
+    print_add(&l, PRINT_PLAIN, print_text(m, "role"));
+    print_to(&l, 22);
+    print_add(&l, PRINT_PLAIN, print_text(m, "address"));
+    print_to(&l, 46);
+    if (json_is_integer(heard))
+        print_span(text, json_integer_value(heard));
+    print_add(&l, is_up ? PRINT_PLAIN : PRINT_RED, print_is(m, "is_self") ? "self" : text);
+    print_to(&l, 56);
+    print_add(&l, is_up ? PRINT_PLAIN : PRINT_RED,
+              print_is(m, "is_self") ? "-" : print_text(m, "link"));
+    print_end(&l);
+}
+
+void cli_print_members(struct cli *c, const json_t *members)
+{
+    static const struct {
+        unsigned at;
+        const char *title;
+    } titles[] = {
+        { 0, "member" }, { 12, "role" }, { 22, "address" }, { 46, "heard" }, { 56, "link" }
+    };
+    const json_t *m;
+    struct print_line l;
+    size_t i;
+
+    print_begin(&l, c);
+    for (i = 0; i < HM_ARRAY_LEN(titles); i++) {
+        if (i > 0)
+            print_to(&l, titles[i].at);
+        print_add(&l, PRINT_DIM, titles[i].title);
+    }
+    print_end(&l);
+    json_array_foreach(json_object_get(members, "members"), i, m) print_listed(c, m);
+}
+
+static enum ctl_exit list(struct cli *c, enum ctl_command command,
+                          void (*print)(struct cli *c, const json_t *answer))
+{
+    struct ctl_request r = { .command = command };
+    json_t *answer = NULL;
+    enum ctl_exit rc;
+
+    if (c->service != NULL)
+        (void)snprintf(r.service, sizeof r.service, "%s", c->service); /* its length was checked */
+    rc = cli_ask(c, &r, &answer);
+    if (answer == NULL)
+        return rc;
+    if ((c->given & CLI_JSON) != 0)
+        cli_print_json(c, answer);
+    else
+        print(c, answer);
+    json_decref(answer);
+    return rc;
+}
+
+enum ctl_exit cli_history(struct cli *c)
+{
+    return list(c, CTL_HISTORY, cli_print_history);
+}
+
+enum ctl_exit cli_member_list(struct cli *c)
+{
+    return list(c, CTL_MEMBERS, cli_print_members);
+}
