@@ -37,8 +37,12 @@ struct service {
     struct fence_report fence;
     struct service_facts facts;
 
-    struct op *op;       /* owned; NULL: none under way */
-    struct op *next_op;  /* owned; waits until `op` has ended */
+    struct op *op;           /* owned; NULL: none under way */
+    struct op *next_op;      /* owned; waits until `op` has ended */
+    struct op_call *calls;   /* owned; what will still call an operation back */
+    struct worker *resolver; /* owned; names of hosts, made when the first is asked for */
+    int only_work; /* the server process of `work` once all others that could change settings are
+                      gone; 0: not known */
     struct probe *probe; /* owned */
 };
 
