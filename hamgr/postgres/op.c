@@ -149,7 +149,8 @@ static void end(struct op *op, bool is_ok)
     (void)evtimer_del(op->limit);
     if (is_ok)
         op->why[0] = 0;
-    (void)snprintf(s->facts.trouble, sizeof s->facts.trouble, "%s", op->why);
+    (void)snprintf(s->facts.trouble, sizeof s->facts.trouble, "%.*s",
+                   (int)sizeof s->facts.trouble - 1, op->why);
     for (struct op_call *call = s->calls; call != NULL; call = call->next)
         if (call->op == op)
             call->op = NULL;

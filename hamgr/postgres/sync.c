@@ -30,7 +30,8 @@ static void names_changed(struct op *op)
     struct notes changed = op->s->notes;
     bool is_pair = op->e.names.names == NAMES_PAIR && !pair_is_alone(&op->e.names.pair);
 
-    (void)snprintf(changed.names, sizeof changed.names, "%s", op->text);
+    (void)snprintf(changed.names, sizeof changed.names, "%.*s", (int)sizeof changed.names - 1,
+                   op->text);
     changed.names_digest = is_pair ? pair_digest(&op->e.names.pair) : 0;
     op_note(op, &changed, names_noted);
 }
