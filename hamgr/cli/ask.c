@@ -12,7 +12,10 @@
 
 #define NEXT_DAEMON "systemctl status hamgrd; journalctl -u hamgrd -e"
 
-enum { ANSWER_MS = 5000 }; /* how long hamgrd may take for what it knows by itself */
+enum {
+    ANSWER_MS = 5000,  /* how long hamgrd may take for what it knows by itself */
+    ORDER_MS = 125000, /* ... for what it carries out; its own limit is two minutes */
+};
 
 bool cli_load(struct cli *c, struct settings *ret)
 {
@@ -200,13 +203,12 @@ enum hm_rc cli_call(const char *socket_path, const struct ctl_request *request, 
 
 static hm_ms patience(const struct ctl_request *request)
 {
-    /* What hamgrd carries out ends by its own limit, which is ours or a minute; it says so itself.
-     */
     bool is_order = request->command == CTL_SWITCHOVER || request->command == CTL_PAUSE ||
                     request->command == CTL_RESUME || request->command == CTL_CHECK;
-    hm_ms limit_ms = request->timeout_ms != 0 ? request->timeout_ms : 60000;
 
-    return is_order ? limit_ms + ANSWER_MS : ANSWER_MS;
+    if (request->timeout_ms != 0)
+        return request->timeout_ms;
+    return is_order ? ORDER_MS : ANSWER_MS;
 }
 
 enum ctl_exit cli_ask(struct cli *c, const struct ctl_request *request, json_t **ret_answer)
@@ -230,8 +232,10 @@ enum ctl_exit cli_ask(struct cli *c, const struct ctl_request *request, json_t *
     if (rc != HM_OK)
         return cli_tell_failure(c, ctl_exit_of(rc), err.text, next);
     is = (int)json_integer_value(json_object_get(answer, "rc"));
+    if (is < CTL_DONE || is > CTL_TIMED_OUT)
+        is = CTL_FAILED; /* a code that a newer hamgrd may have */
     error = json_string_value(json_object_get(answer, "error"));
-    if (is == CTL_DONE || error == NULL) {
+    if (is == CTL_DONE || error == NULL || json_object_get(answer, "checks") != NULL) {
         *ret_answer = answer;
         return (enum ctl_exit)is;
     }
@@ -241,5 +245,5 @@ enum ctl_exit cli_ask(struct cli *c, const struct ctl_request *request, json_t *
         (void)cli_tell_failure(c, (enum ctl_exit)is, error,
                                json_string_value(json_object_get(answer, "next")));
     json_decref(answer);
-    return is > CTL_DONE && is <= CTL_TIMED_OUT ? (enum ctl_exit)is : CTL_FAILED;
+    return (enum ctl_exit)is;
 }

@@ -57,6 +57,11 @@ enum ctl_exit cli_keygen(struct cli *c)
     return CTL_DONE;
 }
 
+static json_t *text_or_null(const char *s)
+{
+    return s[0] != '\0' ? json_string(s) : json_null();
+}
+
 /* hamgrd's version is told if it answers; that it does not is no failure of this command. */
 enum ctl_exit cli_version(struct cli *c)
 {
@@ -64,7 +69,7 @@ enum ctl_exit cli_version(struct cli *c)
     char path[SETTINGS_PATH_MAX + sizeof CTL_SOCKET + 1];
     struct settings *settings = calloc(1, sizeof *settings);
     struct settings_errors errors = { .n = 0 };
-    const char *next, *running = "";
+    const char *next, *running = "does not answer";
     json_t *answer = NULL, *j;
     struct hm_err err;
 
@@ -72,17 +77,17 @@ enum ctl_exit cli_version(struct cli *c)
                                           settings, &errors) == HM_OK) {
         (void)snprintf(path, sizeof path, "%s/" CTL_SOCKET, settings->run_dir);
         if (cli_call(path, &request, 2000, &answer, &next, &err) == HM_OK)
-            running = print_text(answer, "software");
+            running = print_text(answer, "software")[0] != '\0' ? print_text(answer, "software")
+                                                                : "runs, but does not tell";
     }
     settings_errors_done(&errors);
     if ((c->given & CLI_JSON) != 0) {
         j = json_pack("{s:i,s:s,s:o}", "rc", 0, "software", "hamgr " HAMGR_VERSION, "hamgrd",
-                      running[0] != '\0' ? json_string(running) : json_null());
+                      text_or_null(print_text(answer, "software")));
         cli_print_json(c, j);
         json_decref(j);
     } else {
-        (void)fprintf(c->out, "hamgr " HAMGR_VERSION "\nhamgrd: %s\n",
-                      running[0] != '\0' ? running : "does not answer");
+        (void)fprintf(c->out, "hamgr " HAMGR_VERSION "\nhamgrd: %s\n", running);
     }
     json_decref(answer);
     free(settings);

@@ -50,24 +50,32 @@ size_t cli_print_checks(struct cli *c, const json_t *checks)
     return failed;
 }
 
-/* Prints the checks of an answer; what was not passed makes `failure` of a "done". */
-static enum ctl_exit tell_checks(struct cli *c, enum ctl_exit rc, enum ctl_exit failure,
-                                 json_t *answer, const char *all_well)
+/* Prints the checks of an answer, and what they come to. */
+static void tell_checks(struct cli *c, enum ctl_exit rc, const json_t *answer, const char *all_well)
 {
-    const json_t *checks = json_object_get(answer, "checks"), *check;
-    size_t failed = 0, i;
+    const json_t *checks = json_object_get(answer, "checks");
+    size_t failed;
 
-    json_array_foreach(checks, i, check) if (!print_is(check, "ok")) failed++;
     if ((c->given & CLI_JSON) != 0) {
         cli_print_json(c, answer);
-    } else {
-        (void)cli_print_checks(c, checks);
-        if (failed != 0)
-            (void)fprintf(c->out, "%zu of %zu not passed\n", failed, json_array_size(checks));
-        else
-            (void)fprintf(c->out, "%s\n", all_well);
+        return;
     }
-    return rc != CTL_DONE || failed == 0 ? rc : failure;
+    failed = cli_print_checks(c, checks);
+    if (rc == CTL_DONE)
+        (void)fprintf(c->out, "%s\n", all_well);
+    else if (print_text(answer, "error")[0] != '\0')
+        (void)cli_tell_failure(c, rc, print_text(answer, "error"), NULL);
+    else
+        (void)fprintf(c->out, "%zu of %zu not passed\n", failed, json_array_size(checks));
+}
+
+static size_t count_failed(const json_t *checks)
+{
+    const json_t *check;
+    size_t failed = 0, i;
+
+    json_array_foreach(checks, i, check) failed += !print_is(check, "ok");
+    return failed;
 }
 
 enum ctl_exit cli_check(struct cli *c)
@@ -77,7 +85,9 @@ enum ctl_exit cli_check(struct cli *c)
 
     if (answer == NULL)
         return rc;
-    rc = tell_checks(c, rc, CTL_FAILED, answer, "everything is as it should be");
+    if (rc == CTL_DONE && count_failed(json_object_get(answer, "checks")) != 0)
+        rc = CTL_FAILED;
+    tell_checks(c, rc, answer, "everything is as it should be");
     json_decref(answer);
     return rc;
 }
@@ -99,7 +109,7 @@ enum ctl_exit cli_switchover(struct cli *c)
     if (answer == NULL)
         return rc;
     if ((c->given & CLI_DRY_RUN) != 0)
-        rc = tell_checks(c, rc, CTL_REFUSED, answer, "the switchover could be done now");
+        tell_checks(c, rc, answer, "the switchover could be done now");
     else if ((c->given & CLI_JSON) != 0)
         cli_print_json(c, answer);
     else

@@ -1,8 +1,12 @@
 /* cmd_status.c - hamgr status, once or every second. */
+#include "base/clock.h"
 #include "cli/cli.h"
+#include "fence/lease.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -14,6 +18,46 @@ static void name_service(struct cli *c, struct ctl_request *r)
                        c->service); /* its length was checked */
 }
 
+/* hamgrd is gone; the fence is another process, and its file tells whether a primary may write. */
+static void tell_lease(struct cli *c, int run_dir, const char *service)
+{
+    hm_ms now_ms = clock_boot_ms();
+    struct lease lease;
+    struct hm_err err;
+    bool is_there = false;
+
+    if (lease_load(run_dir, service, &lease, &is_there, &err) != HM_OK)
+        (void)fprintf(c->err, "  %s: %s\n", service, err.text);
+    else if (!is_there)
+        (void)fprintf(c->err, "  %s: the fence has not been told anything since the boot\n",
+                      service);
+    else if (lease.mode == FENCE_LEASE && lease.until_ms > now_ms)
+        (void)fprintf(c->err, "  %s: its lease runs for another %.1f s\n", service,
+                      (double)(lease.until_ms - now_ms) / 1000);
+    else if (lease.mode == FENCE_LEASE)
+        (void)fprintf(c->err, "  %s: its lease has run out: the fence has suspended it\n", service);
+    else
+        (void)fprintf(c->err, "  %s: the fence's mode is '%s'\n", service,
+                      fence_mode_name(lease.mode));
+}
+
+static void tell_leases(struct cli *c)
+{
+    struct settings *settings = malloc(sizeof *settings);
+    struct settings_errors errors = { .n = 0 };
+    int dir = -1;
+
+    if (settings != NULL && settings_load(c->config, SETTINGS_WITHOUT_NODE | SETTINGS_WITHOUT_KEY,
+                                          settings, &errors) == HM_OK)
+        dir = open(settings->run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (unsigned i = 0; dir >= 0 && i < settings->services_n; i++)
+        tell_lease(c, dir, settings->service[i].name);
+    if (dir >= 0)
+        (void)close(dir); /* opened for reading: nothing can be lost */
+    settings_errors_done(&errors);
+    free(settings);
+}
+
 static enum ctl_exit show(struct cli *c)
 {
     struct ctl_request request = { .command = CTL_STATUS };
@@ -22,8 +66,11 @@ static enum ctl_exit show(struct cli *c)
 
     name_service(c, &request);
     rc = cli_ask(c, &request, &answer);
-    if (answer == NULL)
+    if (answer == NULL) {
+        if ((c->given & CLI_JSON) == 0 && (rc == CTL_FAILED || rc == CTL_TIMED_OUT))
+            tell_leases(c);
         return rc;
+    }
     if ((c->given & CLI_JSON) != 0)
         cli_print_json(c, answer);
     else

@@ -1,7 +1,9 @@
 #include "cli/cli.h"
 
+#include "base/clock.h"
 #include "cli/options.h"
 #include "daemon/serve_ctl.h"
+#include "fence/lease.h"
 #include "tests/cm.h"
 
 #include <fcntl.h>
@@ -247,6 +249,27 @@ static void settings_are_checked(void **state)
 
 /* --- hamgrd ----------------------------------------------------------------------------------- */
 
+static void save_lease(hm_ms left_ms)
+{
+    hm_ms until_ms = clock_boot_ms() + left_ms;
+    struct lease l = { .mode = FENCE_LEASE, .suspend_ms = until_ms - 100, .until_ms = until_ms };
+    int dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct hm_err why;
+
+    assert_true(dir >= 0);
+    if (lease_save(dir, "pg", &l, &why) != HM_OK)
+        fail_msg("%s", why.text);
+    (void)close(dir);
+}
+
+static void remove_lease(void)
+{
+    char path[sizeof folder + 16];
+
+    (void)snprintf(path, sizeof path, "%s/pg.lease", folder);
+    assert_int_equal(unlink(path), 0);
+}
+
 static void a_hamgrd_that_is_down_is_told_with_the_next_step(void **state)
 {
     json_t *j;
@@ -256,6 +279,14 @@ static void a_hamgrd_that_is_down_is_told_with_the_next_step(void **state)
     assert_string_equal(out, "");
     has(err, "hamgrd does not run on this host");
     has(err, "next: systemctl status hamgrd; journalctl -u hamgrd");
+    has(err, "pg: the fence has not been told anything since the boot");
+    save_lease(5000);
+    assert_int_equal(hamgr("status --config @"), CTL_FAILED);
+    has(err, "pg: its lease runs for another ");
+    save_lease(0);
+    assert_int_equal(hamgr("status --config @"), CTL_FAILED);
+    has(err, "pg: its lease has run out");
+    remove_lease();
     assert_int_equal(hamgr("status --config @ --json"), CTL_FAILED);
     assert_string_equal(err, "");
     j = json_loads(out, 0, NULL);
@@ -287,10 +318,14 @@ static void on_request(void *ctx, struct serve_call *call, const json_t *request
         serve_fail(call, HM_NO_QUORUM, "no majority", NULL);
     else if (strcmp(r.to, "late") == 0)
         return; /* never */
+    else if (r.command == CTL_SWITCHOVER && r.is_dry_run && strcmp(r.to, "db2") == 0)
+        serve_answer(
+            call, HM_OK,
+            json_pack("{s:[{s:s,s:b,s:s}]}", "checks", "name", "lag", "ok", 1, "text", "0 bytes"));
     else if (r.command == CTL_SWITCHOVER && r.is_dry_run)
-        serve_answer(call, HM_OK,
-                     json_pack("{s:[{s:s,s:b,s:s}]}", "checks", "name", "lag", "ok",
-                               strcmp(r.to, "db2") == 0, "text", "0 bytes"));
+        serve_answer(call, HM_REFUSED,
+                     json_pack("{s:[{s:s,s:b,s:s}],s:s}", "checks", "name", "lag", "ok", 0, "text",
+                               "9 bytes", "error", "it would be refused"));
     else if (r.command == CTL_SWITCHOVER)
         serve_answer(call, HM_OK,
                      json_pack("{s:i,s:s,s:s,s:I}", "epoch", 8, "from", "db1", "to", "db2",
@@ -378,9 +413,10 @@ static void orders_come_back_with_their_result(void **state)
     assert_int_equal(hamgr("switchover -c @ --to db2 --dry-run"), CTL_DONE);
     has(out, "ok    lag: 0 bytes\nthe switchover could be done now\n");
     assert_int_equal(hamgr("switchover -c @ --to db3 --dry-run"), CTL_REFUSED);
-    has(out, "FAIL  lag: 0 bytes\n1 of 1 not passed\n");
+    assert_string_equal(out, "FAIL  lag: 9 bytes\n");
+    assert_string_equal(err, "hamgr: it would be refused\n");
     assert_int_equal(hamgr("check -c @"), CTL_FAILED);
-    has(out, "FAIL  db1 wal_log_hints: off\n      next: ALTER SYSTEM\n");
+    has(out, "FAIL  db1 wal_log_hints: off\n      next: ALTER SYSTEM\n1 of 1 not passed\n");
     assert_int_equal(hamgr("check -c @ --json"), CTL_FAILED);
     has(out, "\"wal_log_hints\"");
 }
@@ -411,6 +447,7 @@ static void a_hamgrd_that_does_not_answer_is_given_up(void **state)
     assert_int_equal(cli_call(path, &r, 300, &answer, &next, &why), HM_TIMED_OUT);
     has(why.text, "did not answer in time");
     assert_non_null(next);
+    assert_int_equal(hamgr("switchover -c @ --to late --timeout 0.3"), CTL_TIMED_OUT);
 }
 
 #define LIVE(name) cmocka_unit_test_setup_teardown(name, start_daemon, stop_daemon)
