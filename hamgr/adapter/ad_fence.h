@@ -21,16 +21,23 @@ struct ad_fence_config {
     struct event_base *base;       /* borrowed */
     const char *socket;            /* path of the helper's socket; copied */
     const char *service;           /* copied */
-    const char *const *child_argv; /* how to start it as a child; NULL: it runs by itself */
+    const char *const *child_argv; /* how to start it as a child, at most 8; NULL: it runs by
+                                      itself; a name without '/' lies beside this program, or in the
+                                      PATH; copied */
     ad_fence_heard *on_report;
     void *ctx;
 };
 
+/* Connects from the loop of `base`, so on_report is not called before this has returned.
+ * HM_BAD_INPUT: a text is too long. HM_NO_SPACE. */
 enum hm_rc ad_fence_new(const struct ad_fence_config *config, struct ad_fence **ret,
                         struct hm_err *err) HM_MUST_CHECK;
+/* Tells a child that it may end; it does so once no lease depends on it. */
 void ad_fence_free(struct ad_fence *f);
 
-/* Sends a request; the seq is filled in here. False: no connection now. */
+/* Sends a request; version, seq and service are filled in here. Never calls on_report. False: no
+ * connection now, or the helper does not read. A helper that is asked for nothing is asked for its
+ * status once a second, so that one that hangs is noticed. */
 bool ad_fence_ask(struct ad_fence *f, const struct fence_request *request);
 
 /* True while a connection stands and the helper answered its last request within timeout_ms. */
