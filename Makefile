@@ -108,6 +108,10 @@ build/$(1)/probe-client: build/$(1)/obj/tests/system/client.o
 	$(SAY) LINK $$@
 	$(Q)$(call LINK,$(1)) -o $$@ $$^ $(LIBS)
 
+build/$(1)/witness-load: build/$(1)/obj/tests/witness/load.o build/$(1)/libhamgr.a
+	$(SAY) LINK $$@
+	$(Q)$(call LINK,$(1)) -o $$@ $$^ $(LIBS)
+
 build/$(1)/rules: build/$(1)/obj/tests/tools/rules.o build/$(1)/libhamgr.a
 build/$(1)/settings: build/$(1)/obj/tests/tools/settings.o build/$(1)/libhamgr.a
 build/$(1)/rules build/$(1)/settings:
@@ -140,14 +144,14 @@ endif
 .DELETE_ON_ERROR:
 .PHONY: all deps help check check-unit check-sim check-sim-mutants check-model check-asan \
         check-pure check-layers check-format check-style check-clang check-lints check-rules \
-        lint format coverage rules golden check-system check-fence bench soak demo-build demo-stop \
+        lint format coverage rules golden check-system check-fence bench bench-witness soak demo-build demo-stop \
         story \
         demo install clean ci FORCE
 
 # --- targets --------------------------------------------------------------------------------------
 ALL := $(PROGRAM.$(MODE)) build/$(MODE)/libhamgr.a $(UNIT.$(MODE)) $(if $(SIM_SRC),build/$(MODE)/sim) \
        $(if $(RULES_SRC),build/$(MODE)/rules) \
-       build/$(MODE)/probe-client
+       build/$(MODE)/probe-client build/$(MODE)/witness-load
 all: $(ALL) ## the programs, the library and the test programs
 
 deps: ## install what packages.txt names and Debian has not installed yet (root)
@@ -225,6 +229,9 @@ check-system: $(call SYSTEM_NEEDS,$(MODE)) ## real servers, daemons and faults, 
 
 bench: $(call SYSTEM_NEEDS,release) ## what clients see of each fault, 10 times (root); ONLY=NAME, TIMES=N
 	@MODE=release /usr/bin/python3 -B tests/system/bench.py $(if $(TIMES),--times '$(TIMES)') $(ONLY)
+
+bench-witness: build/release/hamgr-witness build/release/witness-load ## a witness with 1,000 clusters: memory, CPU; CLUSTERS=N
+	@build/release/witness-load --clusters '$(or $(CLUSTERS),1000)' --seconds '$(or $(SECONDS),10)'
 
 soak: $(call SYSTEM_NEEDS,release) ## 30 minutes of full CPU and disk load: no false failover (root)
 	@MODE=release /usr/bin/python3 -B tests/system/bench.py soak $(if $(MINUTES),--minutes '$(MINUTES)')
