@@ -79,20 +79,45 @@ static enum ctl_exit show(struct cli *c)
     return rc;
 }
 
+/* Writes a text over what stands on the screen, so that nothing flickers and nothing is left. */
+static void draw(FILE *out, const char *text)
+{
+    (void)fputs("\033[H", out); /* show_again() looks whether it arrived */
+    for (; *text != '\0'; text++) {
+        if (*text == '\n')
+            (void)fputs("\033[K", out);
+        (void)fputc(*text, out);
+    }
+    (void)fputs("\033[J", out);
+}
+
+/* The status, or why there is none, as one text first. */
+static void show_drawn(struct cli *c)
+{
+    struct cli drawn = *c;
+    char *text = NULL;
+    size_t size;
+
+    drawn.out = drawn.err = open_memstream(&text, &size);
+    if (drawn.out == NULL) {
+        cli_complain(c, "no memory");
+        return;
+    }
+    (void)show(&drawn); /* its failures are part of the text */
+    if (fclose(drawn.out) == 0)
+        draw(c->out, text);
+    free(text);
+}
+
 /* False: nobody reads any more. */
 static bool show_again(struct cli *c)
 {
-    bool is_drawn = c->is_terminal && (c->given & CLI_JSON) == 0;
-
-    if (is_drawn)
-        (void)fputs("\033[H", c->out); /* over what stands there, so that nothing flickers */
-    if (is_drawn)
-        (void)fflush(c->out); /* complaints go another way and must come behind it */
-    (void)show(c);
-    if (is_drawn)
-        (void)fputs("\033[J", c->out); /* whatever is left of a longer one */
-    else
+    if (c->is_terminal && (c->given & CLI_JSON) == 0) {
+        show_drawn(c);
+    } else {
+        (void)show(c); /* it has been told, and the next may be better */
         (void)fputc('\n', c->out);
+    }
     return fflush(c->out) == 0;
 }
 

@@ -105,9 +105,6 @@ void print_to(struct print_line *l, unsigned column)
 
 void print_end(struct print_line *l)
 {
-    /* Of what stood there before, with --watch. */
-    if (l->c->is_terminal && (l->c->given & CLI_WATCH) != 0)
-        (void)fputs("\033[K", l->c->out);
     (void)fputc('\n', l->c->out);
 }
 

@@ -450,6 +450,42 @@ static void a_hamgrd_that_does_not_answer_is_given_up(void **state)
     assert_int_equal(hamgr("switchover -c @ --to late --timeout 0.3"), CTL_TIMED_OUT);
 }
 
+/* In a child, because only a reader that is gone, or Ctrl-C, ends it. */
+static void watching_ends_with_its_reader(void **state)
+{
+    const char *const argv[] = { "hamgr", "status", "--watch", "-c", config };
+    hm_ms begun_ms = clock_boot_ms();
+    char text[4000];
+    unsigned shown = 0;
+    pid_t child;
+    int fd[2], status;
+
+    (void)state;
+    assert_int_equal(pipe2(fd, O_CLOEXEC), 0);
+    child = fork();
+    if (child == 0) {
+        struct cli c = { .columns = 80, .out = fdopen(fd[1], "w"), .err = stderr };
+
+        (void)signal(SIGPIPE, SIG_IGN);
+        (void)close(fd[0]);
+        _exit((int)cli_run(5, argv, &c));
+    }
+    (void)close(fd[1]);
+    while (shown < 2) {
+        ssize_t n = read(fd[0], text, sizeof text - 1);
+
+        assert_true(n > 0);
+        text[n] = '\0';
+        for (const char *at = text; (at = strstr(at, "cluster main")) != NULL; at++)
+            shown++;
+    }
+    assert_in_range(clock_boot_ms() - begun_ms, 900, 3000);
+    (void)close(fd[0]);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), CTL_FAILED);
+}
+
 #define LIVE(name) cmocka_unit_test_setup_teardown(name, start_daemon, stop_daemon)
 
 int main(void)
@@ -467,6 +503,7 @@ int main(void)
         cmocka_unit_test(a_hamgrd_that_is_down_is_told_with_the_next_step),
         cmocka_unit_test(without_settings_hamgrd_is_not_found),
         LIVE(answers_are_printed),
+        LIVE(watching_ends_with_its_reader),
         LIVE(orders_come_back_with_their_result),
         LIVE(refusals_come_back_with_their_code),
         LIVE(a_hamgrd_that_does_not_answer_is_given_up),
