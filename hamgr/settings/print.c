@@ -90,7 +90,7 @@ void settings_print_example(FILE *out)
         "# /etc/hamgr/hamgr.conf - one cluster; all but `node` is the same on every member.\n"
         "#\n"
         "# A line like \"#priority = 0;\" shows a default. After a change:\n"
-        "#     hamgr config check /etc/hamgr/hamgr.conf\n"
+        "#     hamgr config check\n"
         "# and restart hamgrd, which leaves the databases alone.\n",
         out);
     print_file(out, IN_FILE,
@@ -104,8 +104,10 @@ void settings_print_witness_example(FILE *out)
     (void)fputs(
         "# /etc/hamgr/witness.conf - a witness: it votes in many clusters and has no data.\n"
         "#\n"
-        "# A line like \"#listen = ...;\" shows a default. After a change restart\n"
-        "# hamgr-witness; the clusters do not notice.\n",
+        "# A line like \"#listen = ...;\" shows a default. After a change:\n"
+        "#     hamgr-witness --check\n"
+        "#     systemctl reload hamgr-witness    (clusters that are new in the file)\n"
+        "#     systemctl restart hamgr-witness   (everything else)\n",
         out);
     print_file(out, IN_WITNESS, "");
 }
@@ -177,9 +179,9 @@ void settings_print_manual(FILE *out)
         "# Settings\n"
         "\n"
         "Made from `hamgr/settings/schema.c` by `make golden`; the files in `conf/` show the\n"
-        "same as examples. A file that has an error is not used at all: `hamgr config check\n"
-        "FILE` names all errors with their lines. A changed file counts after the daemon's\n"
-        "restart, which leaves the databases alone.\n"
+        "same as examples. A file that has an error is not used at all: `hamgr config check`,\n"
+        "for a witness `hamgr-witness --check`, names all errors with their lines. A changed\n"
+        "file counts after the daemon's restart, which leaves the databases alone.\n"
         "\n"
         "Settings with a * are what a new cluster begins with. From then on the cluster's\n"
         "record says what counts, and a changed file changes nothing.\n",
@@ -187,6 +189,8 @@ void settings_print_manual(FILE *out)
     print_table(out, IN_FILE, "/etc/hamgr/hamgr.conf", "On every host with databases.");
     print_table(out, IN_MEMBER, "members", "Each entry of the list `members`.");
     print_table(out, IN_SERVICE, "services", "Each entry of the list `services`.");
-    print_table(out, IN_WITNESS, "/etc/hamgr/witness.conf", "On the host of a witness.");
+    print_table(out, IN_WITNESS, "/etc/hamgr/witness.conf",
+                "On the host of a witness. A reload serves the clusters that are new in the file;\n"
+                "everything else counts after a restart, which the clusters do not notice.");
     print_table(out, IN_CLUSTER, "clusters", "Each entry of the witness's list `clusters`.");
 }
