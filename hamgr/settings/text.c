@@ -30,7 +30,7 @@ enum hm_rc text_read_file(const char *path, char **ret_text, struct hm_err *err)
     char *text = NULL;
     enum hm_rc rc;
     struct stat st;
-    size_t used;
+    size_t used = 0;
 
     if (fd < 0)
         return hm_fail_errno(err, "cannot open the file");
