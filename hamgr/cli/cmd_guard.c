@@ -97,9 +97,8 @@ static enum ctl_exit guard_meant(struct cli *c, const struct settings *settings)
         return CTL_USAGE;
     }
     if (c->service != NULL) {
-        cli_complain(c, "no service '%s' %s in '%s'", c->service,
-                     c->unit != NULL || c->data_dir != NULL ? "of that unit or directory" : "",
-                     settings->file);
+        cli_complain(c, "%s: there is no service '%s'%s", settings->file, c->service,
+                     c->unit != NULL || c->data_dir != NULL ? " of that unit or directory" : "");
         return CTL_USAGE;
     }
     /* A drop-in for postgresql@.service meets every cluster of the host, also those that are none
@@ -113,9 +112,16 @@ static enum ctl_exit guard_meant(struct cli *c, const struct settings *settings)
 
 enum ctl_exit cli_guard(struct cli *c)
 {
-    struct settings *settings = malloc(sizeof *settings);
+    struct settings *settings;
     enum ctl_exit rc;
 
+    if (c->args_n > 0 && c->service != NULL) {
+        cli_complain(c, "'guard' takes a SERVICE or --service NAME, not both");
+        return CTL_USAGE;
+    }
+    if (c->args_n > 0)
+        c->service = c->arg[0];
+    settings = malloc(sizeof *settings);
     if (settings == NULL)
         return cli_tell_failure(c, CTL_FAILED, "no memory", NULL);
     rc = cli_load(c, settings) ? guard_meant(c, settings) : guard_blindly(c);

@@ -20,7 +20,7 @@ const struct cli_row cli_rows[] = {
     { "member list",  "",          "the members, and how long ago each was heard",    CLI_JSON,                                          0, cli_member_list },
     { "config check", "[FILE]",    "show all errors in the settings",                 0,                                                 1, cli_config_check },
     { "keygen",       "[FILE]",    "draw a new cluster key",                          0,                                                 1, cli_keygen },
-    { "guard",        "",          "before a server starts: no primary without lease", CLI_SERVICE | CLI_UNIT | CLI_DATA_DIR,            0, cli_guard },
+    { "guard",        "[SERVICE]", "before a server starts: no primary without lease", CLI_SERVICE | CLI_UNIT | CLI_DATA_DIR,            1, cli_guard },
     { "version",      "",          "of this program and of hamgrd",                   CLI_JSON,                                          0, cli_version },
     { "help",         "[COMMAND]", "this list, or what one command knows",            0,                                                 2, cli_help },
     { "completion",   "",          "print the completion for bash",                   0,                                                 0, cli_completion },

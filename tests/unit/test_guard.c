@@ -74,6 +74,7 @@ static int end(void **state)
 static enum ctl_exit guard(const char *option, const char *value)
 {
     const char *argv[] = { "hamgr", "guard", "--config", config, option, value };
+    int argc = option == NULL ? 4 : value == NULL ? 5 : 6;
     struct cli c = { .columns = 80 };
     size_t out_size, err_size;
     enum ctl_exit rc;
@@ -82,7 +83,7 @@ static enum ctl_exit guard(const char *option, const char *value)
     free(err);
     c.out = open_memstream(&out, &out_size);
     c.err = open_memstream(&err, &err_size);
-    rc = cli_run(option == NULL ? 4 : 6, argv, &c);
+    rc = cli_run(argc, argv, &c);
     assert_int_equal(fclose(c.out), 0);
     assert_int_equal(fclose(c.err), 0);
     return rc;
@@ -248,6 +249,10 @@ static void a_service_is_found_by_unit_directory_and_name(void **state)
     assert_int_equal(unlink(signal_file), 0);
     assert_int_equal(guard("--service", "pg"), CTL_DONE);
     assert_true(is_standby());
+    assert_int_equal(unlink(signal_file), 0);
+    assert_int_equal(guard("pg", NULL), CTL_DONE);
+    assert_true(is_standby());
+    assert_int_equal(guard("--service=pg", "pg"), CTL_USAGE);
 }
 
 static void what_is_not_of_hamgr_is_left_alone(void **state)
@@ -257,7 +262,7 @@ static void what_is_not_of_hamgr_is_left_alone(void **state)
     has(out, "postgresql@15-other is no service of hamgr");
     assert_int_equal(guard("--data-dir", "/var/lib/other"), CTL_DONE);
     assert_int_equal(guard("--service", "other"), CTL_USAGE);
-    has(err, "no service 'other'");
+    has(err, "there is no service 'other'\n");
     assert_false(is_standby());
 }
 
