@@ -62,7 +62,7 @@ static uint64_t sum_of(const struct slot *s)
 static bool is_whole(const struct slot *s)
 {
     return s->magic == LEASE_MAGIC && s->sum == sum_of(s) && s->mode <= FENCE_PAUSED &&
-           s->is_gate_open <= 1;
+           s->number < UINT64_MAX && s->is_gate_open <= 1;
 }
 
 /* The slot that counts, or -1; *ret_n is how much was there at all. */
