@@ -222,7 +222,7 @@ format: ## let clang-format change the C files
 
 # PyPI's pytest may be first in PATH; Debian's is the one that packages.txt names.
 SYSTEM := /usr/bin/python3 -B -m pytest -p no:cacheprovider -q
-SYSTEM_NEEDS = $(PROGRAM.$(1)) build/$(1)/probe-client
+SYSTEM_NEEDS = $(PROGRAM.$(1)) build/$(1)/probe-client build/$(1)/witness-load
 
 check-system: $(call SYSTEM_NEEDS,$(MODE)) ## real servers, daemons and faults, hosts are namespaces (root); ONLY=EXPR: some
 	@MODE='$(MODE)' $(SYSTEM) $(if $(ONLY),-k '$(ONLY)') tests/system
