@@ -11,15 +11,16 @@
 #include "postgres/conn.h"
 #include "postgres/notes.h"
 
-struct op;    /* op.c: an operation on the copy */
-struct probe; /* probe.c */
+struct op;       /* op.c: an operation on the copy */
+struct probe;    /* probe.c */
+struct note_job; /* postgres.c */
 
 struct service {
     struct service_config config;
     struct worker *worker; /* for files of the data directory and the notes; owned */
     struct conn *watch;    /* the probe's connection, always open; owned */
     struct conn *work;     /* the operations' connection, always open; owned */
-    char conninfo[256];    /* of both: the unix socket, hamgrd's user, application_name=hamgr */
+    char conninfo[640];    /* of both: the unix socket, hamgrd's user, application_name=hamgr */
 
     struct record record; /* the newest accepted; epoch 0: none */
     uint8_t self;         /* own slot in it, or HM_NOBODY */
@@ -43,7 +44,8 @@ struct service {
     struct worker *resolver; /* owned; names of hosts, made when the first is asked for */
     int only_work; /* the server process of `work` once all others that could change settings are
                       gone; 0: not known */
-    struct probe *probe; /* owned */
+    struct probe *probe;        /* owned */
+    struct note_job *note_jobs; /* owned: being written, or waiting for it */
 };
 
 /* Probes anew, then calls `then` with the finding in s->seen (and the host's on_copy, too): what an

@@ -1,0 +1,203 @@
+/* probe_find.c - how a round of the probe ends: each kind of finding, and what follows from it. */
+#include "postgres/probe.h"
+
+#include "base/clock.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Between two looks at a server that starts: what waits for it should not wait longer. */
+#define STARTING_MS 20
+/* The same for what is left of a server whose main process died; all processes are gone through. */
+#define ORPHANS_MS 50
+
+void probe_arm(struct event *timer, hm_ms after_ms)
+{
+    struct timeval tv;
+
+    if (after_ms < 0)
+        after_ms = 0;
+    tv.tv_sec = (time_t)(after_ms / 1000);
+    tv.tv_usec = (suseconds_t)(after_ms % 1000 * 1000);
+    (void)evtimer_add(timer, &tv); /* fails only without memory: then a later event goes on */
+}
+
+void probe_trouble(struct probe *p, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(p->trouble, sizeof p->trouble, format, args);
+    va_end(args);
+}
+
+/* --- findings -------------------------------------------------------------------------------- */
+
+void probe_begin_copy(const struct probe *p, struct copy *ret)
+{
+    memset(ret, 0, sizeof *ret);
+    ret->taken_at_ms = p->taken_at_ms;
+    ret->follows = HM_NOBODY;
+    ret->was_primary = p->s->notes.was_primary;
+    ret->copy_id = p->s->notes.copy_id;
+    ret->system_id = p->files.has_control ? p->files.control.system_id : p->system_id;
+}
+
+/* A server that runs and tells nothing: never 0, and another one for each start. */
+static uint64_t unnamed_server(const struct probe *p)
+{
+    uint64_t id = p->server_id ^ p->postmaster_id * 0x9e3779b97f4a7c15u;
+
+    return id != 0 ? id : 1;
+}
+
+static struct waiter *reversed(struct waiter *w)
+{
+    struct waiter *first = NULL;
+
+    while (w != NULL) {
+        struct waiter *next = w->next;
+
+        w->next = first;
+        first = w;
+        w = next;
+    }
+    return first;
+}
+
+static void tell_waiters(struct probe *p)
+{
+    struct waiter *w = reversed(p->due);
+
+    p->due = NULL;
+    while (w != NULL) {
+        struct waiter *next = w->next;
+
+        if (w->then != NULL)
+            w->then(p->s, w->ctx);
+        free(w);
+        w = next;
+    }
+}
+
+/* What is about to change is looked at more often. */
+static hm_ms next_look_ms(const struct probe *p, const struct copy *c)
+{
+    if (p->is_again)
+        return 0;
+    if (c->state == COPY_STARTING || (c->state == COPY_STANDBY && !c->is_final))
+        return STARTING_MS;
+    if (c->state == COPY_UNKNOWN && p->pidfd < 0)
+        return ORPHANS_MS;
+    return p->s->config.settings->timing.check_interval_ms;
+}
+
+void probe_finish(struct probe *p, const struct copy *found)
+{
+    struct service *s = p->s;
+    struct copy c = *found;
+
+    p->phase = PROBE_IDLE;
+    (void)evtimer_del(p->patience);
+    if (s->notes.is_rebuilding) {
+        probe_begin_copy(p, &c);
+        c.state = COPY_REBUILDING;
+        c.copy_id = c.system_id = 0;
+        c.was_primary = false;
+    }
+    if (c.state == COPY_PRIMARY || c.state == COPY_STANDBY) {
+        p->running = c;
+        probe_note_what_it_shows(p, &c);
+        probe_keep_third(p, &c);
+        s->facts.answered_ms = clock_boot_ms();
+        p->silent_since_ms = 0;
+        p->trouble[0] = 0;
+        if (!c.is_final && p->third_why[0] != 0)
+            probe_trouble(p, "its timeline is not known (is the user allowed REPLICATION?): %s",
+                          p->third_why);
+        else if (!c.is_healthy)
+            probe_trouble(p, "a commit did not reach the disk in time: look at the disk");
+        if (!conn_is_up(s->work))
+            conn_open(s->work, false);
+    }
+    s->seen = c;
+    probe_arm(p->tick, next_look_ms(p, &c));
+    p->is_again = false;
+    s->config.host.on_copy(s->config.host.ctx, &s->seen);
+    tell_waiters(p);
+}
+
+/* It runs, and does not tell what it is. */
+void probe_finish_unknown(struct probe *p)
+{
+    struct copy c;
+
+    probe_begin_copy(p, &c);
+    c.state = COPY_UNKNOWN;
+    c.server_id = p->is_life_known ? p->server_id : unnamed_server(p);
+    probe_finish(p, &c);
+}
+
+void probe_finish_silent(struct probe *p, const char *why)
+{
+    hm_ms now_ms = clock_boot_ms();
+
+    if (p->silent_since_ms == 0)
+        p->silent_since_ms = p->taken_at_ms;
+    probe_trouble(p, "does not answer for %" PRId64 ".%" PRId64 " s: %s",
+                  (now_ms - p->silent_since_ms) / 1000, (now_ms - p->silent_since_ms) % 1000 / 100,
+                  why);
+    probe_finish_unknown(p);
+}
+
+void probe_finish_suspended(struct probe *p)
+{
+    const struct copy *last = &p->running;
+    struct copy c;
+
+    probe_begin_copy(p, &c);
+    c.state = COPY_SUSPENDED;
+    c.server_id = p->is_life_known ? p->server_id : unnamed_server(p);
+    if (p->is_life_known && last->server_id == p->server_id) {
+        c.at = last->at;
+        c.began_epoch = last->began_epoch;
+        c.follows = last->follows;
+        c.is_streaming = last->is_streaming;
+    }
+    p->trouble[0] = 0;
+    probe_finish(p, &c);
+}
+
+void probe_finish_starting(struct probe *p)
+{
+    struct copy c;
+
+    probe_begin_copy(p, &c);
+    c.state = COPY_STARTING;
+    c.server_id = unnamed_server(p);
+    c.is_crashed = p->was_up && !p->files.is_stopping && !p->s->is_stop_asked;
+    p->is_life_known = false;
+    probe_finish(p, &c);
+}
+
+void probe_finish_down(struct probe *p)
+{
+    struct copy c;
+
+    p->trouble[0] = 0;
+    probe_begin_copy(p, &c);
+    if (!p->files.has_data) {
+        c.state = COPY_ABSENT;
+        c.was_primary = false;
+        c.copy_id = c.system_id = 0;
+    } else {
+        c.state = COPY_DOWN;
+        probe_see_down(p, &c);
+        if (c.is_final && p->s->notes.timeline == c.at.timeline)
+            c.began_epoch = p->s->notes.began_epoch;
+    }
+    probe_finish(p, &c);
+}
