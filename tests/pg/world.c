@@ -185,8 +185,9 @@ void world_signal(const struct world *w, unsigned int server, int signal)
     struct hm_err err;
 
     assert_non_null(procs);
-    for (unsigned int round = 0; round < 3; round++) {
-        if (procs_scan(&spec, procs, &err) != HM_OK)
+    /* Killed ones hold their shared memory until they are gone; others may have been forked. */
+    for (unsigned int round = 0; round < (signal == SIGKILL ? 100000 : 3); round++) {
+        if (procs_scan(&spec, procs, &err) != HM_OK || procs->n == 0)
             break;
         for (size_t i = 0; i < procs->n; i++)
             if (procs->pid[i] == postmaster)
