@@ -79,7 +79,9 @@ static void raise_copy(struct core *c, uint8_t holder)
 {
     if (is_redis(c)) {
         start_standby(c);
-    } else if (c->copy.is_final && !core_is_diverged(c)) {
+    } else if (!c->copy.is_final) {
+        return; /* how far its log goes is still being read */
+    } else if (!core_is_diverged(c)) {
         c->wants_rebuild = false;
         start_standby(c);
     } else if (holder != HM_NOBODY) {

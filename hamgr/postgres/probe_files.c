@@ -240,10 +240,12 @@ static void run_end(struct worker_job *base)
 {
     struct end_job *job = (struct end_job *)base;
     struct hm_err err;
+    enum hm_rc rc = wal_find_end(job->data_dir, &job->control, job->hint, &job->end.at, &err);
 
-    job->end.is_final =
-        wal_find_end(job->data_dir, &job->control, job->hint, &job->end.at, &err) == HM_OK;
-    if (!job->end.is_final)
+    if (rc == HM_BAD_INPUT)
+        memset(&job->end.at, 0, sizeof job->end.at); /* it is certain that it leads nowhere */
+    job->end.is_final = rc == HM_OK || rc == HM_BAD_INPUT;
+    if (rc != HM_OK)
         (void)snprintf(job->end.why, sizeof job->end.why, "%.*s", (int)sizeof job->end.why - 1,
                        err.text);
 }
@@ -307,12 +309,10 @@ void probe_see_down(struct probe *p, struct copy *c)
         read_end(p);
         return;
     }
-    if (p->end.is_final) {
-        c->at = p->end.at;
-        c->is_final = true;
-    } else {
+    c->at = p->end.at;
+    c->is_final = p->end.is_final;
+    if (p->end.why[0] != '\0')
         probe_trouble(p, "%s", p->end.why);
-    }
 }
 
 /* --- the history of a timeline --------------------------------------------------------------- */

@@ -81,7 +81,8 @@ struct copy {
     uint64_t system_id;
     uint64_t server_id;   /* differs with every start of the server */
     struct position at;   /* end of log: the larger of received and replayed */
-    bool is_final;        /* all log on its disk has been read: `at` is certain */
+    bool is_final;        /* all log on its disk has been read: `at` is certain; without a
+                           * timeline: no server could go on from what is there */
     uint64_t began_epoch; /* the epoch that began its timeline, as noted beside the data; 0: none */
     uint8_t follows;      /* slot that it is told to follow, or HM_NOBODY */
     bool is_streaming;    /* it receives the log now, or has a receiver process */
