@@ -32,6 +32,11 @@ static bool is_let_go(const struct world *w)
     return !w->copy.is_streaming && w->copy.follows == HM_NOBODY && w->copy.is_final;
 }
 
+static bool is_cut_off(const struct world *w)
+{
+    return !w->copy.is_streaming && w->copy.is_final;
+}
+
 static bool is_healthy(const struct world *w)
 {
     return w->copy.is_healthy;
@@ -530,8 +535,10 @@ static void a_promotion_begins_a_timeline(void **state)
     struct world *w = *state;
     uint64_t at;
 
-    world_stop(w, 0, "fast");
-    world_expect(w, COPY_STANDBY, is_let_go, 3000);
+    follow(w, 1);
+    world_expect(w, COPY_STANDBY, is_streaming, 8000);
+    world_stop(w, 0, "fast"); /* ends when the standby has everything */
+    world_expect(w, COPY_STANDBY, is_cut_off, 8000);
     at = w->copy.at.offset;
     (void)world_ask(w, 1, "SELECT pg_promote()");
     world_expect(w, COPY_PRIMARY, is_on_timeline_2, 5000);

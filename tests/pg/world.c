@@ -10,7 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static _Noreturn void give_up(const char *why)
@@ -32,6 +34,26 @@ static void become_postgres(void)
         give_up("there is no user postgres: install postgresql-15 (make deps)");
     if (setgroups(0, NULL) != 0 || setgid(pw->pw_gid) != 0 || setuid(pw->pw_uid) != 0)
         give_up("cannot become user postgres");
+}
+
+/* A dead server that nobody waits for still looks alive to pg_ctl, and not every first process of a
+ * container waits. So the test goes on in a child, and this process waits for whatever is left. */
+static void take_in_orphans(void)
+{
+    int status = 0;
+    pid_t child, ended;
+
+    (void)fflush(NULL);
+    (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
+    child = fork();
+    if (child < 0)
+        give_up("cannot fork");
+    if (child == 0)
+        return;
+    while ((ended = waitpid(-1, &status, 0)) != child)
+        if (ended < 0 && errno != EINTR)
+            break;
+    _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
 }
 
 int world_run(const char *format, ...)
@@ -83,6 +105,7 @@ struct world *world_new(void)
     if (w == NULL)
         give_up("no memory");
     become_postgres();
+    take_in_orphans();
     strcpy(w->top, "/tmp/hamgr-pg-XXXXXX");
     if (mkdtemp(w->top) == NULL || chdir(w->top) != 0)
         give_up("cannot make a directory in /tmp");
