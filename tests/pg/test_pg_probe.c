@@ -1,4 +1,4 @@
-/* test_pg_probe.c - what service_postgres says of real servers, in each state that they can be in.
+/* test_pg_probe.c - what service_postgres says of a real server, in each state that it can be in.
  */
 #include "postgres/inner.h"
 #include "tests/pg/world.h"
@@ -22,29 +22,9 @@ static bool is_final(const struct world *w)
     return w->copy.is_final;
 }
 
-static bool is_streaming(const struct world *w)
-{
-    return w->copy.is_streaming && w->copy.follows == 1 - w->watched && w->copy.is_final;
-}
-
-static bool is_let_go(const struct world *w)
-{
-    return !w->copy.is_streaming && w->copy.follows == HM_NOBODY && w->copy.is_final;
-}
-
-static bool is_cut_off(const struct world *w)
-{
-    return !w->copy.is_streaming && w->copy.is_final;
-}
-
 static bool is_healthy(const struct world *w)
 {
     return w->copy.is_healthy;
-}
-
-static bool has_standby(const struct world *w)
-{
-    return w->copy.standby[1 - w->watched].is_streaming;
 }
 
 static bool has_nobody(const struct world *w)
@@ -60,61 +40,6 @@ static bool has_pair(const struct world *w)
 static bool has_empty(const struct world *w)
 {
     return w->copy.names == NAMES_EMPTY;
-}
-
-static bool is_on_timeline_2(const struct world *w)
-{
-    return w->copy.at.timeline == 2;
-}
-
-/* --- helpers --------------------------------------------------------------------------------- */
-
-static struct record made_record(uint8_t holder, uint64_t timeline)
-{
-    struct record r = { .epoch = 7, .version = 1, .holder = holder };
-
-    for (unsigned int i = 0; i < 2; i++) {
-        r.member[i].role = ROLE_DB;
-        (void)snprintf(r.member[i].name, sizeof r.member[i].name, "db%u", i + 1);
-    }
-    r.timelines_n = 1;
-    r.timelines[0] = (struct timeline){ .timeline = timeline, .epoch = 7 };
-    return r;
-}
-
-static void note_record(struct world *w, uint8_t holder, uint64_t timeline)
-{
-    struct record r = made_record(holder, timeline);
-
-    service_postgres.note_record(w->service, &r, (uint8_t)w->watched, true);
-}
-
-static void follow(struct world *w, unsigned int server)
-{
-    char sql[512];
-
-    (void)snprintf(sql, sizeof sql,
-                   "ALTER SYSTEM SET primary_conninfo = 'host=127.0.0.%u port=%u user=postgres "
-                   "application_name=hamgr_db%u'",
-                   2 - server, WORLD_PORT, server + 1);
-    (void)world_ask(w, server, sql);
-    (void)world_ask(w, server, "SELECT pg_reload_conf()");
-}
-
-static void set(struct world *w, unsigned int server, const char *name, const char *value)
-{
-    char sql[512];
-
-    (void)snprintf(sql, sizeof sql, "ALTER SYSTEM SET %s = '%s'", name, value);
-    (void)world_ask(w, server, sql);
-    (void)world_ask(w, server, "SELECT pg_reload_conf()");
-}
-
-static void write_some(struct world *w, unsigned int server)
-{
-    (void)world_ask(w, server,
-                    "CREATE TABLE IF NOT EXISTS t(i int, text text);"
-                    "INSERT INTO t SELECT i, repeat('x', 200) FROM generate_series(1, 3000) i");
 }
 
 /* --- a copy that does not run ---------------------------------------------------------------- */
@@ -167,7 +92,7 @@ static void its_position_is_what_it_flushed(void **state)
     struct world *w = *state;
     uint64_t at;
 
-    write_some(w, 0);
+    world_write_some(w, 0);
     at = world_number(w, 0, flushed);
     world_expect(w, COPY_PRIMARY, NULL, 2000);
     assert_true(w->copy.at.offset >= at);
@@ -178,10 +103,10 @@ static void names_are_read_as_what_they_mean(void **state)
 {
     struct world *w = *state;
 
-    set(w, 0, "synchronous_standby_names", "ANY 1 (\"hamgr nobody\")");
+    world_set(w, 0, "synchronous_standby_names", "ANY 1 (\"hamgr nobody\")");
     world_expect(w, COPY_PRIMARY, has_nobody, 2000);
     assert_false(w->copy.is_flag_certain);
-    set(w, 0, "synchronous_standby_names", "ANY 1 (\"hamgr_db2\")");
+    world_set(w, 0, "synchronous_standby_names", "ANY 1 (\"hamgr_db2\")");
     world_expect(w, COPY_PRIMARY, has_pair, 2000);
     assert_true(w->copy.names_digest == 0); /* nothing is noted of it */
     {
@@ -206,13 +131,13 @@ static void a_start_with_names_makes_the_flag_certain(void **state)
     world_expect(w, COPY_PRIMARY, has_pair, 5000);
     assert_true(w->copy.is_flag_certain);
     assert_true(w->copy.server_id != before);
-    set(w, 0, "synchronous_standby_names", "");
+    world_set(w, 0, "synchronous_standby_names", "");
     world_expect(w, COPY_PRIMARY, has_empty, 2000);
     assert_false(w->copy.is_flag_certain);
-    set(w, 0, "synchronous_standby_names", "ANY 1 (\"hamgr nobody\")");
+    world_set(w, 0, "synchronous_standby_names", "ANY 1 (\"hamgr nobody\")");
     world_expect(w, COPY_PRIMARY, has_nobody, 2000);
     assert_false(w->copy.is_flag_certain); /* a checkpoint has to come first */
-    set(w, 0, "synchronous_standby_names", "");
+    world_set(w, 0, "synchronous_standby_names", "");
     world_expect(w, COPY_PRIMARY, has_empty, 2000);
 }
 
@@ -325,7 +250,7 @@ static void a_crash_of_a_backend_is_another_start(void **state)
 
     w->has_seen_crash = false;
     w->died_ms = 0;
-    write_some(w, 0);
+    world_write_some(w, 0);
     assert_int_equal(kill(PQbackendPID(pg), SIGKILL), 0);
     PQfinish(pg);
     world_let(w, 100);
@@ -362,239 +287,6 @@ static void the_death_of_the_postmaster_is_told_at_once(void **state)
     assert_true(w->copy.server_id == 0);
 }
 
-/* --- the end of the log ---------------------------------------------------------------------- */
-
-static void kill_at(struct world *w, uint64_t *ret_at)
-{
-    *ret_at = world_number(w, 0, flushed);
-    world_signal(w, 0, SIGKILL);
-}
-
-static void the_log_ends_where_it_was_flushed(void **state)
-{
-    struct world *w = *state;
-    uint64_t at;
-
-    for (unsigned int round = 0; round < 4; round++) {
-        world_unwatch(w);
-        world_start(w, 0);
-        write_some(w, 0);
-        if (round == 1)
-            (void)world_ask(w, 0, "SELECT pg_switch_wal()");
-        if (round == 2)
-            (void)world_ask(w, 0, "CHECKPOINT");
-        if (round == 3) { /* the end is known from having watched it */
-            world_watch(w, 0);
-            world_expect(w, COPY_PRIMARY, is_healthy, 5000);
-            world_let(w, 1500);
-        }
-        kill_at(w, &at);
-        if (round != 3)
-            world_watch(w, 0);
-        world_expect(w, COPY_DOWN, is_final, 5000);
-        assert_int_equal(w->copy.at.timeline, 1);
-        if (round == 1) /* what a switch leaves empty belongs to it */
-            assert_true(w->copy.at.offset % (16 << 20) == 0 && w->copy.at.offset - at < 16 << 20);
-        else
-            assert_true(w->copy.at.offset == at);
-        assert_true(w->copy.was_primary);
-    }
-}
-
-/* A few times at a random place under load; the server itself says afterwards where it ended. */
-static void the_log_ends_where_recovery_ends(void **state)
-{
-    struct world *w = *state;
-
-    for (unsigned int round = 0; round < 6; round++) {
-        uint64_t ended;
-
-        world_unwatch(w);
-        world_start(w, 0);
-        assert_int_equal(world_run("(while " WORLD_BIN
-                                   "/psql -q -h s1 -p %u -U postgres -c 'INSERT "
-                                   "INTO t SELECT i, repeat(chr(64 + i), 900) FROM "
-                                   "generate_series(1, 60) i' >load.log 2>&1; do :; done) &",
-                                   WORLD_PORT),
-                         0);
-        world_let(w, 150 + 37 * round);
-        world_signal(w, 0, SIGKILL);
-        world_watch(w, 0);
-        world_expect(w, COPY_DOWN, is_final, 5000);
-        assert_int_equal(world_run("touch data1/standby.signal"), 0);
-        ended = w->copy.at.offset;
-        world_start(w, 0);
-        assert_int_equal(world_run("rm data1/standby.signal"), 0);
-        world_expect(w, COPY_STANDBY, is_final, 8000);
-        assert_true(w->copy.at.offset == ended);
-        assert_true(world_number(w, 0, "SELECT pg_last_wal_replay_lsn() - '0/0'") == ended);
-        world_stop(w, 0, "immediate");
-    }
-}
-
-/* --- a standby ------------------------------------------------------------------------------- */
-
-static void a_clone_is_another_copy(void **state)
-{
-    struct world *w = *state;
-    uint64_t copy_id = w->copy.copy_id, system_id = w->copy.system_id;
-
-    world_start(w, 0);
-    world_make_standby(w, 1);
-    world_watch(w, 1);
-    world_expect(w, COPY_DOWN, is_final, 5000);
-    assert_true(w->copy.copy_id != 0 && w->copy.copy_id != copy_id);
-    assert_true(w->copy.system_id == system_id);
-    assert_false(w->copy.was_primary);
-}
-
-static void a_standby_that_follows_nobody_has_read_everything(void **state)
-{
-    struct world *w = *state;
-    uint64_t ended = w->copy.at.offset;
-
-    note_record(w, 0, 1);
-    /* It cannot go on before somebody writes into the pipe, so that it starts as long as we like.
-     */
-    assert_int_equal(world_run("mkfifo gate && echo \"restore_command='cat %s/gate; false'\" "
-                               ">>data2/postgresql.conf",
-                               w->top),
-                     0);
-    assert_int_equal(world_run("exec " WORLD_BIN "/postgres -D data2 >>log2 2>&1 &"), 0);
-    world_expect(w, COPY_STARTING, NULL, 5000);
-    world_let(w, 300);
-    world_expect(w, COPY_STARTING, NULL, 1000);
-    assert_true(w->copy.server_id != 0 && !w->copy.is_healthy && !w->copy.is_crashed);
-    assert_true(w->copy.at.offset == 0 && !w->copy.is_final);
-    assert_int_equal(world_run("exec 3>gate; rm gate"), 0);
-    world_expect(w, COPY_STANDBY, is_let_go, 8000);
-    assert_true(w->copy.at.offset == ended);
-    assert_int_equal(w->copy.at.timeline, 1);
-    assert_true(w->copy.is_healthy && w->copy.began_epoch == 0);
-}
-
-static void a_standby_streams_from_whom_it_was_told(void **state)
-{
-    struct world *w = *state;
-    uint64_t at;
-
-    follow(w, 1);
-    world_expect(w, COPY_STANDBY, is_streaming, 8000);
-    write_some(w, 0);
-    at = world_number(w, 0, flushed);
-    world_let(w, 300);
-    assert_true(w->copy.at.offset >= at);
-    assert_int_equal(w->copy.at.timeline, 1);
-    assert_true(w->copy.began_epoch == 7); /* it streams on the newest timeline of the record */
-    assert_true(w->service->notes.began_epoch == 7 && !w->service->notes.was_primary);
-}
-
-static void a_primary_names_its_standbys_by_their_slots(void **state)
-{
-    struct world *w = *state;
-    char name[64], sql[256];
-
-    postgres_slot_name(name, sizeof name, "db2", 0xabcdef);
-    (void)snprintf(sql, sizeof sql, "SELECT pg_create_physical_replication_slot('%s')", name);
-    (void)world_ask(w, 0, sql);
-    world_watch(w, 0);
-    note_record(w, 0, 1);
-    world_expect(w, COPY_PRIMARY, is_healthy, 3000);
-    assert_false(has_standby(w)); /* it streams without a slot: nobody knows which copy it is */
-    set(w, 1, "primary_slot_name", name);
-    world_expect(w, COPY_PRIMARY, has_standby, 5000);
-    assert_true(w->copy.standby[1].copy_id == 0xabcdef);
-    assert_true(w->copy.standby[1].flushed > 0);
-    assert_true(w->copy.standby[1].flushed <= w->copy.at.offset);
-    assert_false(w->copy.standby[0].is_streaming);
-}
-
-static void a_standby_that_was_cut_off_stays_where_it_is(void **state)
-{
-    struct world *w = *state;
-    uint64_t at;
-
-    world_watch(w, 1);
-    note_record(w, 0, 1);
-    world_expect(w, COPY_STANDBY, is_streaming, 5000);
-    at = world_number(w, 0, flushed);
-    world_let(w, 300);
-    assert_true(w->copy.at.offset >= at);
-    at = w->copy.at.offset;
-    set(w, 1, "primary_conninfo", "");
-    world_expect(w, COPY_STANDBY, is_let_go, 5000);
-    assert_true(w->copy.at.offset >= at);
-    assert_int_equal(w->copy.at.timeline, 1);
-    assert_true(w->copy.is_healthy);
-}
-
-/* --- timelines ------------------------------------------------------------------------------- */
-
-static void a_promotion_begins_a_timeline(void **state)
-{
-    struct world *w = *state;
-    uint64_t at;
-
-    follow(w, 1);
-    world_expect(w, COPY_STANDBY, is_streaming, 8000);
-    world_stop(w, 0, "fast"); /* ends when the standby has everything */
-    world_expect(w, COPY_STANDBY, is_cut_off, 8000);
-    at = w->copy.at.offset;
-    (void)world_ask(w, 1, "SELECT pg_promote()");
-    world_expect(w, COPY_PRIMARY, is_on_timeline_2, 5000);
-    assert_true(w->copy.at.offset > at);
-    world_let(w, 200);
-    assert_true(w->service->notes.was_primary);
-    assert_true(w->copy.began_epoch == 0); /* what was noted belongs to the timeline before */
-}
-
-static void who_follows_goes_over_to_the_new_timeline(void **state)
-{
-    struct world *w = *state;
-    uint64_t fork;
-
-    write_some(w, 1);
-    world_watch(w, 0);
-    note_record(w, 1, 2);
-    world_expect(w, COPY_DOWN, is_final, 5000);
-    assert_int_equal(w->copy.at.timeline, 1);
-    assert_true(w->copy.was_primary);
-    fork = w->copy.at.offset;
-    assert_int_equal(world_run("touch data1/standby.signal"), 0);
-    world_start(w, 0);
-    world_expect(w, COPY_STANDBY, is_let_go, 8000);
-    assert_int_equal(w->copy.at.timeline, 1);
-    assert_true(w->copy.at.offset == fork);
-    follow(w, 0);
-    world_expect(w, COPY_STANDBY, is_on_timeline_2, 8000);
-    assert_true(w->copy.at.offset > fork);
-    world_expect(w, COPY_STANDBY, is_streaming, 3000);
-    world_let(w, 300);
-    assert_true(w->copy.began_epoch == 7 && w->service->notes.timeline == 2);
-    assert_false(w->service->notes.was_primary);
-}
-
-static void the_timeline_is_known_after_a_restart_of_hamgrd(void **state)
-{
-    struct world *w = *state;
-    uint64_t at = w->copy.at.offset;
-
-    set(w, 0, "primary_conninfo", "");
-    world_watch(w, 0);
-    note_record(w, 1, 2);
-    world_expect(w, COPY_STANDBY, is_let_go, 8000);
-    assert_int_equal(w->copy.at.timeline, 2);
-    assert_true(w->copy.at.offset >= at);
-    assert_true(w->copy.began_epoch == 7);
-    world_stop(w, 0, "immediate");
-    at = w->copy.at.offset;
-    world_expect(w, COPY_DOWN, is_final, 5000);
-    assert_int_equal(w->copy.at.timeline, 2);
-    assert_true(w->copy.at.offset == at);
-    assert_false(w->copy.was_primary);
-    assert_true(w->copy.began_epoch == 7);
-}
-
 static int set_up(void **state)
 {
     the_world = world_new();
@@ -625,16 +317,6 @@ int main(void)
         cmocka_unit_test(a_backend_that_hangs_is_found_out),
         cmocka_unit_test(a_crash_of_a_backend_is_another_start),
         cmocka_unit_test(the_death_of_the_postmaster_is_told_at_once),
-        cmocka_unit_test(the_log_ends_where_it_was_flushed),
-        cmocka_unit_test(the_log_ends_where_recovery_ends),
-        cmocka_unit_test(a_clone_is_another_copy),
-        cmocka_unit_test(a_standby_that_follows_nobody_has_read_everything),
-        cmocka_unit_test(a_standby_streams_from_whom_it_was_told),
-        cmocka_unit_test(a_primary_names_its_standbys_by_their_slots),
-        cmocka_unit_test(a_standby_that_was_cut_off_stays_where_it_is),
-        cmocka_unit_test(a_promotion_begins_a_timeline),
-        cmocka_unit_test(who_follows_goes_over_to_the_new_timeline),
-        cmocka_unit_test(the_timeline_is_known_after_a_restart_of_hamgrd),
     };
 
     return cmocka_run_group_tests_name("pg_probe", tests, set_up, tear_down);

@@ -350,3 +350,54 @@ void world_expect(struct world *w, enum copy_state state, bool (*is_it)(const st
              w->copy.is_final, w->copy.is_healthy, w->copy.follows, w->copy.is_streaming,
              (int)w->copy.names, facts.trouble);
 }
+
+/* --- the record, and what is asked of servers ----------------------------------------------------
+ */
+
+static struct record made_record(uint8_t holder, uint64_t timeline)
+{
+    struct record r = { .epoch = 7, .version = 1, .holder = holder };
+
+    for (unsigned int i = 0; i < 2; i++) {
+        r.member[i].role = ROLE_DB;
+        (void)snprintf(r.member[i].name, sizeof r.member[i].name, "db%u", i + 1);
+    }
+    r.timelines_n = 1;
+    r.timelines[0] = (struct timeline){ .timeline = timeline, .epoch = 7 };
+    return r;
+}
+
+void world_note_record(struct world *w, uint8_t holder, uint64_t timeline)
+{
+    struct record r = made_record(holder, timeline);
+
+    service_postgres.note_record(w->service, &r, (uint8_t)w->watched, true);
+}
+
+void world_follow(struct world *w, unsigned int server)
+{
+    char sql[512];
+
+    (void)snprintf(sql, sizeof sql,
+                   "ALTER SYSTEM SET primary_conninfo = 'host=127.0.0.%u port=%u user=postgres "
+                   "application_name=hamgr_db%u'",
+                   2 - server, WORLD_PORT, server + 1);
+    (void)world_ask(w, server, sql);
+    (void)world_ask(w, server, "SELECT pg_reload_conf()");
+}
+
+void world_set(struct world *w, unsigned int server, const char *name, const char *value)
+{
+    char sql[512];
+
+    (void)snprintf(sql, sizeof sql, "ALTER SYSTEM SET %s = '%s'", name, value);
+    (void)world_ask(w, server, sql);
+    (void)world_ask(w, server, "SELECT pg_reload_conf()");
+}
+
+void world_write_some(struct world *w, unsigned int server)
+{
+    (void)world_ask(w, server,
+                    "CREATE TABLE IF NOT EXISTS t(i int, text text);"
+                    "INSERT INTO t SELECT i, repeat('x', 200) FROM generate_series(1, 3000) i");
+}

@@ -56,4 +56,11 @@ void world_expect(struct world *w, enum copy_state state, bool (*is_it)(const st
                   hm_ms limit_ms);
 void world_let(struct world *w, hm_ms ms); /* lets the loop run so long */
 
+/* Tells the service a record in which epoch 7 began `timeline`, the newest, and holder is heard. */
+void world_note_record(struct world *w, uint8_t holder, uint64_t timeline);
+/* A standby follows the other server, as hamgr would write it. */
+void world_follow(struct world *w, unsigned int server);
+void world_set(struct world *w, unsigned int server, const char *name, const char *value);
+void world_write_some(struct world *w, unsigned int server);
+
 #endif
