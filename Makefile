@@ -60,6 +60,8 @@ GEN       := build/gen/wire/hamgr.pb-c
 LIB_SRC   := $(filter-out $(MAINS),$(sort $(wildcard hamgr/*/*.c witness/*.c fence/*.c)))
 PURE_SRC  := $(sort $(wildcard hamgr/core/*.c hamgr/view/*.c fence/deadline.c))
 UNIT_SRC  := $(sort $(wildcard tests/unit/test_*.c))
+PG_SRC    := $(sort $(wildcard tests/pg/test_*.c))
+PG_HELP   := $(filter-out $(PG_SRC),$(sort $(wildcard tests/pg/*.c)))
 SIM_SRC   := $(sort $(wildcard tests/sim/*.c))
 CHECK_SRC := $(sort $(wildcard tests/sim/check*.c))
 RULES_SRC := $(wildcard tests/tools/rules.c)
@@ -70,6 +72,7 @@ define mode_rules
 LIB_OBJ.$(1) := $(LIB_SRC:%.c=build/$(1)/obj/%.o) $(if $(wildcard $(PROTO)),build/$(1)/obj/gen/hamgr.pb-c.o)
 PROGRAM.$(1) := $(PROGRAMS:%=build/$(1)/%)
 SIM_OBJ.$(1) := $(SIM_SRC:%.c=build/$(1)/obj/%.o)
+PG.$(1)      := $(PG_SRC:tests/pg/%.c=build/$(1)/pg/%)
 UNIT.$(1)    := $(UNIT_SRC:tests/unit/%.c=build/$(1)/unit/%)
 
 build/$(1)/obj/gen/hamgr.pb-c.o: $(GEN).c build/$(1)/flags
@@ -87,6 +90,11 @@ build/$(1)/libhamgr.a: $$(LIB_OBJ.$(1)) build/$(1)/sources
 	$(Q)rm -f $$@ && $(AR) rcs $$@ $$(LIB_OBJ.$(1))
 
 build/$(1)/unit/%: build/$(1)/obj/tests/unit/%.o build/$(1)/libhamgr.a
+	@mkdir -p $$(@D)
+	$(SAY) LINK $$@
+	$(Q)$(call LINK,$(1)) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) $$(CMOCKA) $(LIBS)
+
+build/$(1)/pg/%: build/$(1)/obj/tests/pg/%.o $(PG_HELP:%.c=build/$(1)/obj/%.o) build/$(1)/libhamgr.a
 	@mkdir -p $$(@D)
 	$(SAY) LINK $$@
 	$(Q)$(call LINK,$(1)) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) $$(CMOCKA) $(LIBS)
@@ -142,7 +150,7 @@ endif
 .DEFAULT_GOAL := all
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all deps help check check-unit check-sim check-sim-mutants check-model check-asan \
+.PHONY: all deps help check check-unit check-pg check-sim check-sim-mutants check-model check-asan \
         check-pure check-layers check-format check-style check-clang check-lints check-rules \
         lint format coverage rules golden check-system check-fence bench bench-witness soak demo-build demo-stop \
         story \
@@ -165,6 +173,9 @@ check: ## every suite; as root it first installs what is missing
 	@MAKE='$(MAKE)' tests/run-all.sh
 
 check-unit: $(UNIT.$(MODE)) ## unit tests
+	@rc=0; for t in $^; do $$t || rc=1; done; exit $$rc
+
+check-pg: $(PG.$(MODE)) ## what hamgrd sees of real PostgreSQL servers, and does to them
 	@rc=0; for t in $^; do $$t || rc=1; done; exit $$rc
 
 check-sim: build/release/sim ## the simulator: told stories and SEEDS=2000 drawn ones, or SEED=N again

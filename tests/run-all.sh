@@ -23,6 +23,7 @@ format       check-format
 clang        check-clang
 lints        check-lints
 unit         check-unit
+pg           check-pg
 pure         check-pure
 rules        check-rules
 fence        check-fence
