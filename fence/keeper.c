@@ -14,7 +14,7 @@
 
 enum {
     MS = 1000,
-    SHORT_US = 300,      /* between rounds while processes are on their way to stop */
+    SHORT_US = 200,      /* between rounds while processes are on their way to stop */
     MIDDLE_US = 2 * MS,  /* ... when they take longer */
     LONG_US = 50 * MS,   /* ... when something hangs in the kernel */
     AGAIN_US = 500 * MS, /* between looks at what has to stay stopped */
@@ -151,33 +151,36 @@ static void follow_gate(struct keeper *k, hm_ms now_ms)
 /* --- rounds ------------------------------------------------------------------------------------
  */
 
-static void wish(struct keeper *k, enum suspend_wish what, hm_ms now_ms)
+static void wish(struct keeper *k, enum suspend_wish what)
 {
     suspend_wish(&k->procs, what);
-    k->began_ms = now_ms;
+    k->began_us = keeper_now_us();
+    k->fulfilled_us = 0;
     k->round_us = what == SUSPEND_NONE ? KEEPER_NEVER : 0;
 }
 
-static int64_t pause_us(unsigned int rounds)
+/* There is a pause even if the next look could come at once: where there is one processor, nobody
+ * stops while the helper runs. */
+static int64_t pause_us(const struct suspend *p)
 {
-    if (rounds < 2)
-        return 0;
-    if (rounds < SHORT_ROUNDS)
+    if (p->was_fulfilled)
+        return 0; /* the look that proves it */
+    if (p->rounds < SHORT_ROUNDS)
         return SHORT_US;
-    return rounds < MIDDLE_ROUNDS ? MIDDLE_US : LONG_US;
+    return p->rounds < MIDDLE_ROUNDS ? MIDDLE_US : LONG_US;
 }
 
 /* Every process is dead, so nothing writes to the sockets any more. */
-static void end_of_kill(struct keeper *k, hm_ms now_ms)
+static void end_of_kill(struct keeper *k)
 {
     struct hm_err err;
 
     if (k->tools->has_sockets &&
         sockets_destroy(&k->tools->sockets, k->service->port, &err) != HM_OK)
         trouble(k, &err);
-    log_notice("killed service=%s took_ms=%lld", k->service->name,
-               (long long)(now_ms - k->began_ms));
-    wish(k, SUSPEND_NONE, now_ms);
+    log_notice("killed service=%s took_us=%lld", k->service->name,
+               (long long)(keeper_now_us() - k->began_us));
+    wish(k, SUSPEND_NONE);
     k->is_news = true;
 }
 
@@ -185,7 +188,9 @@ static void after_round(struct keeper *k, bool was_proved, uint32_t n_before, hm
 {
     const struct suspend *p = &k->procs;
 
-    k->round_us = keeper_now_us() + pause_us(p->rounds);
+    k->round_us = keeper_now_us() + pause_us(p);
+    if (p->was_fulfilled && k->fulfilled_us == 0)
+        k->fulfilled_us = keeper_now_us();
     switch (p->wish) {
     case SUSPEND_STOP:
         if (!p->is_proved)
@@ -193,8 +198,9 @@ static void after_round(struct keeper *k, bool was_proved, uint32_t n_before, hm
         if (!was_proved || n_before != p->n)
             k->is_news = true;
         if (!was_proved)
-            log_notice("suspended service=%s processes=%u took_ms=%lld rounds=%u", k->service->name,
-                       p->n, (long long)(now_ms - k->began_ms), p->rounds);
+            log_notice("suspended service=%s processes=%u took_us=%lld proved_us=%lld rounds=%u",
+                       k->service->name, p->n, (long long)(k->fulfilled_us - k->began_us),
+                       (long long)(keeper_now_us() - k->began_us), p->rounds);
         k->round_us = deadline_rung(&k->deadline, now_ms).must_stop ? keeper_now_us() + AGAIN_US
                                                                     : KEEPER_NEVER;
         break;
@@ -202,13 +208,13 @@ static void after_round(struct keeper *k, bool was_proved, uint32_t n_before, hm
         if ((p->was_fulfilled && p->rounds > 1) || p->rounds > GO_ROUNDS) {
             log_notice("thawed service=%s processes=%u stopped=%u", k->service->name, p->n,
                        p->stopped);
-            wish(k, SUSPEND_NONE, now_ms);
+            wish(k, SUSPEND_NONE);
             k->is_news = true;
         }
         break;
     case SUSPEND_KILL:
         if (p->is_proved)
-            end_of_kill(k, now_ms);
+            end_of_kill(k);
         break;
     case SUSPEND_NONE:
         k->round_us = KEEPER_NEVER;
@@ -226,7 +232,7 @@ void keeper_turn(struct keeper *k)
     struct hm_err err;
 
     if (is_new)
-        wish(k, SUSPEND_STOP, now_ms);
+        wish(k, SUSPEND_STOP);
     was_proved = k->procs.is_proved;
     if (keeper_now_us() >= k->round_us) {
         if (suspend_round(&k->procs, &err) != HM_OK)
@@ -311,7 +317,7 @@ enum hm_rc keeper_thaw(struct keeper *k, struct hm_err *err)
     if (k->procs.wish == SUSPEND_KILL)
         return hm_fail(err, HM_REFUSED, "not thawed: it is being killed");
     if (k->procs.wish != SUSPEND_GO)
-        wish(k, SUSPEND_GO, clock_boot_ms());
+        wish(k, SUSPEND_GO);
     keeper_turn(k);
     return HM_OK;
 }
@@ -319,7 +325,7 @@ enum hm_rc keeper_thaw(struct keeper *k, struct hm_err *err)
 void keeper_kill(struct keeper *k)
 {
     if (k->procs.wish != SUSPEND_KILL)
-        wish(k, SUSPEND_KILL, clock_boot_ms());
+        wish(k, SUSPEND_KILL);
     keeper_turn(k);
 }
 

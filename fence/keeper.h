@@ -29,7 +29,8 @@ struct keeper {
     struct deadline deadline;
     struct suspend procs;
     int64_t round_us;       /* boot time of the next round, in microseconds */
-    hm_ms began_ms;         /* the wish in force */
+    int64_t began_us;       /* the wish in force */
+    int64_t fulfilled_us;   /* when a look found it fulfilled first; 0: not yet */
     struct gate_state gate; /* as it was set last */
     bool is_gate_known;     /* that succeeded */
     bool is_news;           /* something changed by itself: the owner reports it and clears this */

@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -64,6 +65,17 @@ static enum hm_rc find_user(const struct helper *h, uid_t *ret_user, gid_t *ret_
         return hm_fail(err, HM_FAILED, "there is no user '%s'", h->settings.user);
     *ret_user = p->pw_uid;
     *ret_group = p->pw_gid;
+    return HM_OK;
+}
+
+/* Below /run everything is gone after a boot. */
+static enum hm_rc make_dir(const struct helper *h, uid_t user, gid_t group, struct hm_err *err)
+{
+    if (mkdir(h->settings.run_dir, 0755) != 0)
+        return errno == EEXIST ? HM_OK
+                               : hm_fail_errno(err, "cannot make '%s'", h->settings.run_dir);
+    if (geteuid() == 0 && lchown(h->settings.run_dir, user, group) != 0)
+        return hm_fail_errno(err, "cannot give '%s' to its user", h->settings.run_dir);
     return HM_OK;
 }
 
@@ -163,6 +175,8 @@ static enum hm_rc start(struct helper *h, struct hm_err *err)
     gid_t group;
     enum hm_rc rc = find_user(h, &user, &group, err);
 
+    if (rc == HM_OK)
+        rc = make_dir(h, user, group, err);
     if (rc == HM_OK)
         rc = open_dir(h, err);
     if (rc == HM_OK)

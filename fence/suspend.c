@@ -12,7 +12,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static struct procs the_procs; /* too large for a stack; one thread */
+enum { LIGHT_ROUNDS = 8 }; /* between two whole looks, while processes are on their way to stop */
+
+static struct procs the_procs;          /* too large for a stack; one thread */
+static const struct suspend *the_owner; /* whose processes these are */
 
 void suspend_wish(struct suspend *s, enum suspend_wish wish)
 {
@@ -45,6 +48,7 @@ enum hm_rc suspend_look(struct suspend *s, struct hm_err *err)
     enum hm_rc rc;
 
     s->looked_ms = clock_boot_ms();
+    the_owner = s;
     rc = procs_scan(&s->spec, p, err);
     s->n = (uint32_t)p->n;
     s->stopped = (uint32_t)p->stopped;
@@ -82,15 +86,36 @@ static void signal_all(const struct procs *p, int number)
                 signal_one(p, i, number);
 }
 
+/* All were told to stop and some have not yet: whoever else there is comes later. */
+static bool look_is_enough(const struct suspend *s)
+{
+    return s->wish == SUSPEND_STOP && the_owner == s && s->rounds > 1 && !s->was_fulfilled &&
+           s->rounds % LIGHT_ROUNDS != 0;
+}
+
+/* Finds it fulfilled at most for the first time: only a whole look after it proves that. */
+static enum hm_rc look_again(struct suspend *s)
+{
+    struct procs *p = &the_procs;
+
+    procs_look_again(p);
+    s->stopped = (uint32_t)p->stopped;
+    s->was_fulfilled = is_fulfilled(s, p);
+    return HM_OK;
+}
+
 enum hm_rc suspend_round(struct suspend *s, struct hm_err *err)
 {
     static const int numbers[] = { [SUSPEND_NONE] = 0,
                                    [SUSPEND_STOP] = SIGSTOP,
                                    [SUSPEND_GO] = SIGCONT,
                                    [SUSPEND_KILL] = SIGKILL };
-    enum hm_rc rc = suspend_look(s, err);
+    enum hm_rc rc;
 
     s->rounds++;
+    if (look_is_enough(s))
+        return look_again(s);
+    rc = suspend_look(s, err);
     if (!s->was_fulfilled || (s->wish == SUSPEND_GO && s->rounds == 1))
         signal_all(&the_procs, numbers[s->wish]);
     return rc;

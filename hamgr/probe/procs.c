@@ -368,3 +368,31 @@ bool procs_is_same(pid_t pid, uint64_t started)
     return read_small(AT_FDCWD, path, text, sizeof text) > 0 && parse_stat(text, &stat) &&
            stat.started == started;
 }
+
+static bool one_is_stopped(pid_t pid, uint64_t started)
+{
+    char path[32];
+    char text[LINE_SIZE];
+    struct proc_stat stat;
+    bool is_stopped;
+    int dir;
+
+    (void)snprintf(path, sizeof path, "/proc/%d", (int)pid); /* fits any number */
+    dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0)
+        return errno == ENOENT; /* it ended */
+    is_stopped =
+        read_small(dir, "stat", text, sizeof text) <= 0 ||
+        (parse_stat(text, &stat) && (stat.started != started || process_is_stopped(dir, &stat)));
+    (void)close(dir); /* nothing was written */
+    return is_stopped;
+}
+
+void procs_look_again(struct procs *p)
+{
+    p->stopped = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        p->is_stopped[i] = one_is_stopped(p->pid[i], p->started[i]);
+        p->stopped += p->is_stopped[i];
+    }
+}

@@ -37,6 +37,10 @@ struct procs {
 enum hm_rc procs_scan(const struct procs_spec *spec, struct procs *ret,
                       struct hm_err *err) HM_MUST_CHECK;
 
+/* Looks again at those in the list only, which is several times faster: sets is_stopped and stopped
+ * anew. What has ended meanwhile counts as stopped; what has begun is not seen. */
+void procs_look_again(struct procs *p);
+
 /* True while the process of that number is the one that started then, dead but not reaped ones
  * included. Asked after pidfd_open(), it says that the pidfd is of the process that was listed. */
 bool procs_is_same(pid_t pid, uint64_t started);

@@ -54,7 +54,7 @@ def test_it_suspends_at_the_deadline_with_nobody_asking(fence, postgres, load):
     assert len(postgres.processes()) > 40
     assert 0 <= load.newest() / 1e6 - until + 400 < 500, "it was acknowledging before"
     late = load.newest() / 1e6 - until
-    took = int(re.search(r"suspended .*took_ms=(\d+)", fence.text()).group(1))
+    took = int(re.search(r"suspended .*took_us=(\d+)", fence.text()).group(1)) / 1000
     print(f"newest acknowledgement {late:.1f} ms behind the deadline, suspending took {took} ms")
     assert late < 50
     assert took <= 20
@@ -474,4 +474,4 @@ def test_it_is_small(fence):
     with open(f"/proc/{fence.pid()}/smaps_rollup", encoding="ascii") as f:
         numbers = dict(re.findall(r"(\w+):\s+(\d+) kB", f.read()))
     print(f"PSS {numbers['Pss']} kB, locked {numbers['Locked']} kB")
-    assert int(numbers["Pss"]) < 3000
+    assert int(numbers["Pss"]) < (30000 if os.environ.get("MODE") == "asan" else 3000)

@@ -211,6 +211,31 @@ static void every_thread_is_looked_at(void **state)
     assert_int_equal(scan(p, "redis-server")->stopped, 1);
 }
 
+static void looking_again_sees_states_but_nobody_new(void **state)
+{
+    struct place *p = *state;
+    pid_t first = start(p, "postgres", p->dir, 0, 0);
+    pid_t second = start(p, "postgres", p->dir, 0, 0);
+
+    assert_int_equal(scan(p, "postgres")->n, 2);
+    stop(first);
+    start(p, "postgres", p->dir, 0, 0);
+    procs_look_again(&found);
+    assert_int_equal(found.n, 2);
+    assert_int_equal(found.stopped, 1);
+    assert_int_equal(kill(second, SIGKILL), 0);
+    assert_int_equal(waitpid(second, NULL, 0), second);
+    procs_look_again(&found);
+    assert_int_equal(found.stopped, 2);
+    found.started[0]++; /* its number is another's now */
+    assert_int_equal(kill(first, SIGCONT), 0);
+    assert_int_equal(waitpid(first, NULL, WCONTINUED), first);
+    procs_look_again(&found);
+    assert_int_equal(found.stopped, 2);
+    assert_false(procs_is_same(first, found.started[0]));
+    assert_true(procs_is_same(first, found.started[0] - 1));
+}
+
 static void the_dead_are_not_listed(void **state)
 {
     struct place *p = *state;
@@ -279,6 +304,7 @@ int main(void)
         TEST(an_orphan_beside_a_family_is_not_the_main_one),
         TEST(stopped_ones_are_counted),
         TEST(every_thread_is_looked_at),
+        TEST(looking_again_sees_states_but_nobody_new),
         TEST(the_dead_are_not_listed),
         TEST(a_directory_that_is_not_there_has_no_processes),
         TEST(a_process_keeps_its_start_time),
