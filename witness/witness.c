@@ -10,6 +10,7 @@
 
 #define ACCEPTS_MAX 256 /* after a restart all members come at once */
 #define HANDSHAKE_MS 2000
+#define RETRY_MS 1000       /* of housekeeping, while something has to be tried again */
 #define ROUND_MS 5000       /* of housekeeping; less if systemd's watchdog wants it */
 #define START_USEC 30000000 /* how long opening the next directories may take */
 
@@ -65,7 +66,13 @@ static void tell_systemd(struct witness *s)
 static hm_ms round_ms(const struct witness *s)
 {
     uint64_t watchdog_usec = 0;
-    hm_ms wanted = s->is_ready_told ? ROUND_MS : 100;
+    struct clusters_counts c;
+    struct link_counts links;
+    hm_ms wanted = 100;
+
+    witness_count(s, &c, &links);
+    if (s->is_ready_told)
+        wanted = c.failed + c.broken > 0 ? RETRY_MS : ROUND_MS;
 
     if (sd_watchdog_enabled(0, &watchdog_usec) > 0 && watchdog_usec > 0)
         wanted = hm_min_ms(wanted, (hm_ms)(watchdog_usec / 3000));

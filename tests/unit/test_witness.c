@@ -306,12 +306,20 @@ static void a_cluster_that_is_added_is_served_at_once(void **state)
     assert_int_equal(counts().clusters, 3);
 }
 
+static struct clusters_counts counts_of(const struct witness *w)
+{
+    struct clusters_counts c;
+    struct link_counts links;
+
+    witness_count(w, &c, &links);
+    return c;
+}
+
+/* The second one waits, and takes over once the first has ended. */
 static void two_witnesses_do_not_share_a_directory(void **state)
 {
     struct settings_witness settings = { .clusters_n = 1, .cluster = clusters };
-    struct witness *second;
-    struct clusters_counts c;
-    struct link_counts links;
+    struct witness *second, *third;
     struct hm_err err;
 
     (void)state;
@@ -319,15 +327,31 @@ static void two_witnesses_do_not_share_a_directory(void **state)
     (void)snprintf(settings.listen, sizeof settings.listen, "127.0.0.1:0");
     (void)snprintf(settings.state_dir, sizeof settings.state_dir, "%s", folder);
     assert_int_equal(witness_new(base, &settings, &second, &err), HM_OK);
-    do {
-        assert_int_equal(event_base_loop(base, EVLOOP_ONCE), 0);
-        witness_count(second, &c, &links);
-    } while (c.opening > 0);
-    assert_int_equal(c.failed, 1);
+    until(counts_of(second).opening == 0);
+    assert_int_equal(counts_of(second).failed, 1);
     assert_int_equal(prepare(db1, 1), REFUSE_NOTHING);
-    witness_free(second);
+
     (void)snprintf(settings.listen, sizeof settings.listen, "%s", listen_at);
-    assert_int_equal(witness_new(base, &settings, &second, &err), HM_FAILED);
+    assert_int_equal(witness_new(base, &settings, &third, &err), HM_FAILED); /* the port is taken */
+    stop_witness();
+    until(counts_of(second).clusters == 1);
+    witness_free(second);
+}
+
+/* A loop that was late by more than a tenth of a second tells every register. */
+static void a_stalled_loop_goes_on(void **state)
+{
+    hm_ms end_ms;
+
+    (void)state;
+    start_two();
+    assert_int_equal(prepare(db1, 1), REFUSE_NOTHING);
+    assert_int_equal(accept_record(db1, 1, 1), REFUSE_NOTHING);
+    turn_for(2 * TOLD_HEARTBEAT_MS);
+    end_ms = clock_boot_ms() + 3 * TOLD_HEARTBEAT_MS;
+    while (clock_boot_ms() < end_ms)
+        ; /* the processor is not ours */
+    assert_int_equal(renew(db1, 1, 1), REFUSE_NOTHING);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_witness, remove_witness)
@@ -352,6 +376,7 @@ int main(void)
         TEST(a_hello_that_contradicts_itself_is_refused),
         TEST(a_cluster_that_is_added_is_served_at_once),
         TEST(two_witnesses_do_not_share_a_directory),
+        TEST(a_stalled_loop_goes_on),
     };
 
     log_init("test", LOG_LEVEL_ERROR);

@@ -289,7 +289,7 @@ static inline void gets_no_vote(struct puppet *p)
 /* --- for each test -----------------------------------------------------------------------------
  */
 
-static int make_witness(void **state)
+static inline int make_witness(void **state)
 {
     static const struct timeval often = { .tv_usec = 5000 };
 
@@ -318,7 +318,7 @@ static inline int remove_one(const char *path, const struct stat *st, int kind, 
     return remove(path);
 }
 
-static int remove_witness(void **state)
+static inline int remove_witness(void **state)
 {
     (void)state;
     for (unsigned i = 0; i < PUPPETS; i++) {
