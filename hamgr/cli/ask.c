@@ -211,6 +211,14 @@ static hm_ms patience(const struct ctl_request *request)
     return is_order ? ORDER_MS : ANSWER_MS;
 }
 
+/* A document about one service only, which is about none. */
+static bool is_unknown_service(const struct cli *c, const json_t *answer)
+{
+    const json_t *services = json_object_get(answer, "services");
+
+    return c->service != NULL && json_is_array(services) && json_array_size(services) == 0;
+}
+
 enum ctl_exit cli_ask(struct cli *c, const struct ctl_request *request, json_t **ret_answer)
 {
     char path[SETTINGS_PATH_MAX + sizeof CTL_SOCKET + 1];
@@ -235,6 +243,11 @@ enum ctl_exit cli_ask(struct cli *c, const struct ctl_request *request, json_t *
     if (is < CTL_DONE || is > CTL_TIMED_OUT)
         is = CTL_FAILED; /* a code that a newer hamgrd may have */
     error = json_string_value(json_object_get(answer, "error"));
+    if (is == CTL_DONE && is_unknown_service(c, answer)) {
+        json_decref(answer);
+        return cli_tell_failure(c, CTL_USAGE, "there is no service of that name",
+                                "'hamgr status' lists the services");
+    }
     if (is == CTL_DONE || error == NULL || json_object_get(answer, "checks") != NULL) {
         *ret_answer = answer;
         return (enum ctl_exit)is;

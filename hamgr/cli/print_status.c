@@ -63,6 +63,8 @@ static void add_note(struct print_line *l, const json_t *service, const json_t *
         add_primary_note(l, service, m);
     else if (strcmp(copy, "standby") == 0)
         add_standby_note(l, service, m);
+    else if (strcmp(copy, "suspended") == 0)
+        print_add(l, PRINT_RED, "fenced: acknowledges nothing");
     else if (print_is(m, "wants_rebuild"))
         print_add(l, PRINT_RED, "diverged: must be rebuilt");
     else if (print_text(facts, "trouble")[0] != '\0')
@@ -71,20 +73,29 @@ static void add_note(struct print_line *l, const json_t *service, const json_t *
         print_add(l, PRINT_DIM, ", nofailover");
 }
 
-static enum print_colour colour_of_copy(const json_t *m)
+/* What a silent member was when it was heard last stands in brackets. */
+static void add_copy(struct print_line *l, const json_t *m)
 {
     const char *copy = print_text(m, "copy");
+    enum print_colour colour = PRINT_YELLOW;
 
-    if (!print_is(m, "is_up"))
-        return PRINT_DIM;
-    if (strcmp(copy, "primary") == 0)
-        return print_is(m, "is_holder") ? PRINT_GREEN : PRINT_RED;
-    return strcmp(copy, "standby") == 0 ? PRINT_PLAIN : PRINT_YELLOW;
+    if (strcmp(print_text(m, "role"), "db") != 0)
+        print_add(l, PRINT_PLAIN, "-");
+    else if (copy[0] == '\0')
+        print_add(l, PRINT_PLAIN, "?");
+    else if (!print_is(m, "is_up"))
+        print_addf(l, PRINT_DIM, "(%s)", copy);
+    else {
+        if (strcmp(copy, "primary") == 0)
+            colour = print_is(m, "is_holder") ? PRINT_GREEN : PRINT_RED;
+        else if (strcmp(copy, "standby") == 0)
+            colour = PRINT_PLAIN;
+        print_add(l, colour, copy);
+    }
 }
 
 static void print_member(struct cli *c, const json_t *service, const json_t *m, unsigned shift)
 {
-    bool is_db = strcmp(print_text(m, "role"), "db") == 0;
     const json_t *lag = json_object_get(m, "lag_bytes"),
                  *heard = json_object_get(m, "heard_ms_ago");
     char text[24], name[HM_NAME_MAX * 4];
@@ -97,12 +108,9 @@ static void print_member(struct cli *c, const json_t *service, const json_t *m, 
     print_to(&l, ROLE_AT + shift);
     print_add(&l, PRINT_PLAIN, print_text(m, "role"));
     print_to(&l, COPY_AT + shift);
-    print_add(&l, colour_of_copy(m),
-              !is_db                                       ? "-"
-              : json_is_string(json_object_get(m, "copy")) ? print_text(m, "copy")
-                                                           : "?");
+    add_copy(&l, m);
     print_to(&l, LAG_AT + shift);
-    if (json_is_integer(lag))
+    if (json_is_integer(lag) && print_is(m, "is_up"))
         print_bytes(text, (uint64_t)json_integer_value(lag));
     else
         (void)snprintf(text, sizeof text, "-");
@@ -208,6 +216,15 @@ static void print_service(struct cli *c, const json_t *s, const char *node)
         (void)snprintf(text, sizeof text, "a switchover to %s is under way",
                        print_text(change, "to"));
         print_wrapped(c, PRINT_YELLOW, "  ", text);
+    }
+    json_array_foreach(members, i, m)
+    {
+        const char *doing = print_text(json_object_get(m, "facts"), "doing");
+
+        if (doing[0] != '\0') { /* whole: the note may have no room for it */
+            (void)snprintf(text, sizeof text, "under way on %s: %s", print_text(m, "name"), doing);
+            print_wrapped(c, PRINT_YELLOW, "  ", text);
+        }
     }
     print_titles(c, shift);
     json_array_foreach(members, i, m) print_member(c, s, m, shift);

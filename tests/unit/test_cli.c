@@ -334,6 +334,8 @@ static void on_request(void *ctx, struct serve_call *call, const json_t *request
         serve_answer(call, HM_OK,
                      json_pack("{s:[{s:s,s:s,s:b,s:s,s:s}]}", "checks", "member", "db1", "name",
                                "wal_log_hints", "ok", 0, "text", "off", "next", "ALTER SYSTEM"));
+    else if (strcmp(r.service, "none") == 0)
+        serve_answer(call, HM_OK, json_pack("{s:[]}", "services"));
     else
         serve_answer(call, HM_OK,
                      json_pack("{s:s,s:s}", "software", "hamgr 9.9", "cluster",
@@ -434,6 +436,14 @@ static void refusals_come_back_with_their_code(void **state)
     assert_string_equal(err, "");
 }
 
+static void a_service_that_does_not_exist_is_told(void **state)
+{
+    (void)state;
+    assert_int_equal(hamgr("status -c @ --service none"), CTL_USAGE);
+    assert_string_equal(out, "");
+    has(err, "there is no service of that name");
+}
+
 static void a_hamgrd_that_does_not_answer_is_given_up(void **state)
 {
     struct ctl_request r = { .command = CTL_SWITCHOVER, .to = "late" };
@@ -506,6 +516,7 @@ int main(void)
         LIVE(watching_ends_with_its_reader),
         LIVE(orders_come_back_with_their_result),
         LIVE(refusals_come_back_with_their_code),
+        LIVE(a_service_that_does_not_exist_is_told),
         LIVE(a_hamgrd_that_does_not_answer_is_given_up),
     };
 

@@ -105,6 +105,20 @@ static void a_bad_night(void **state)
     status_is("status-bad.txt");
 }
 
+static void a_member_cut_off_from_all_others(void **state)
+{
+    (void)state;
+    made_heard(DB2, 5000);
+    made_heard(W1, 5000);
+    made_links[DB2] = (struct link_state){ .why = "no answer from 10.0.0.2 within 500 ms" };
+    made_links[W1] = (struct link_state){ .why = "nothing is heard" };
+    made_core.valid_until_ms = HM_PAST;
+    made_core.copy.state = COPY_SUSPENDED;
+    made_core.state = ST_PREVOTE;
+    made_core.rule = 59;
+    status_is("status-cut.txt");
+}
+
 static void a_copy_that_is_being_rebuilt(void **state)
 {
     (void)state;
@@ -266,6 +280,7 @@ int main(void)
         TEST(a_good_day_on_a_standby),
         TEST(before_the_first_primary),
         TEST(a_bad_night),
+        TEST(a_member_cut_off_from_all_others),
         TEST(a_copy_that_is_being_rebuilt),
         TEST(two_primaries_would_be_seen),
         TEST(long_names_and_hostile_texts_fit),
