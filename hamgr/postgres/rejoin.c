@@ -513,8 +513,28 @@ static enum hm_rc finish_init(struct op_job *job, struct hm_err *err)
     return datadir_swap(job->data_dir, job->path[PATH_DATA_NEW], job->path[PATH_DATA_OLD], err);
 }
 
+static void first_run_ended(struct op *op, const struct child_end *end)
+{
+    char how[OP_WHY_MAX - 64];
+
+    if (end->is_ok) {
+        op->source_timeline = 1;
+        op_run_job(op, op_new_job(op, finish_init), note_made);
+        return;
+    }
+    child_describe(end, how, sizeof how);
+    op_fail(op, "the new database does not run with its configuration: %s", how);
+}
+
+/* initdb noted its own max_connections and the like, and no server recovers with less than what is
+ * noted: a first run notes what the administrator wants. */
 static void initialised(struct op *op, const struct child_end *end)
 {
+    const struct settings_service *service = op->s->config.service;
+    char program[OP_PATH_MAX], config_file[OP_PATH_MAX], data_dir[OP_PATH_MAX + 16];
+    const char *argv[] = { program,     "--single", "-D", op->paths[PATH_DATA_NEW],
+                           "-c",        data_dir,   "-c", config_file,
+                           "template1", NULL };
     char how[OP_WHY_MAX - 32];
 
     if (!end->is_ok) {
@@ -522,8 +542,14 @@ static void initialised(struct op *op, const struct child_end *end)
         op_fail(op, "initdb failed: %s", how);
         return;
     }
-    op->source_timeline = 1;
-    op_run_job(op, op_new_job(op, finish_init), note_made);
+    (void)snprintf(program, sizeof program, "%s/postgres", op->bin_dir);
+    (void)snprintf(data_dir, sizeof data_dir, "data_directory=%s", op->paths[PATH_DATA_NEW]);
+    (void)snprintf(config_file, sizeof config_file, "config_file=%s", service->config_file);
+    if (service->config_file[0] == 0) {
+        argv[6] = "template1";
+        argv[7] = NULL;
+    }
+    op_run(op, argv, SILENCE_MS, first_run_ended);
 }
 
 /* hamgrd itself comes in over the unix socket, as the user that it runs as. */
