@@ -5,9 +5,16 @@
 #include "postgres/datadir.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { ASK_MS = 5000, FETCH_POLL_MS = 2, FETCH_LIMIT_MS = 30000 };
+enum {
+    ASK_MS = 5000,
+    FETCH_POLL_MS = 2,
+    FETCH_LIMIT_MS = 30000,
+    HASTEN_POLL_MS = 5,
+    HASTEN_MS = 1500, /* how long a stream is waited for, and helped to begin */
+};
 
 /* --- our slot on the other one -----------------------------------------------------------------
  */
@@ -53,13 +60,26 @@ static void own_slot(const struct op *op, char *buffer, size_t size)
     postgres_slot_name(buffer, size, op_member_name(op, op->s->self), op->s->notes.copy_id);
 }
 
-static void replication_up(struct op *op)
+/* Columns: systemid, timeline, xlogpos, dbname. */
+static void upstream_told(struct op *op, enum conn_outcome outcome, const PGresult *result,
+                          const char *why)
 {
     char name[72], sql[160];
 
+    if (outcome != CONN_ANSWERED) {
+        (void)snprintf(op->why, sizeof op->why, "%s", why);
+        slot_refused(op);
+        return;
+    }
+    op->source_timeline = strtoull(PQgetvalue(result, 0, 1), NULL, 10);
     own_slot(op, name, sizeof name);
     (void)snprintf(sql, sizeof sql, "CREATE_REPLICATION_SLOT \"%s\" PHYSICAL RESERVE_WAL", name);
     op_ask_fresh(op, sql, ASK_MS, slot_told);
+}
+
+static void replication_up(struct op *op)
+{
+    op_ask_fresh(op, "IDENTIFY_SYSTEM", ASK_MS, upstream_told);
 }
 
 static void address_known(struct op *op)
@@ -87,14 +107,53 @@ static void make_slot(struct op *op)
 /* --- follow ------------------------------------------------------------------------------------
  */
 
+static void ask_stream(struct op *op);
+
+static void hastened(struct op *op, enum conn_outcome outcome, const PGresult *result,
+                     const char *why)
+{
+    (void)outcome; /* it is looked at again */
+    (void)result;
+    (void)why;
+    op_after(op, HASTEN_POLL_MS, ask_stream);
+}
+
+/* A stream that did not begin in time is told by probes; it is followed all the same. */
+static void stream_told(struct op *op, enum conn_outcome outcome, const PGresult *result,
+                        const char *why)
+{
+    (void)why;
+    if (outcome != CONN_ANSWERED || PQgetvalue(result, 0, 0)[0] == 't' ||
+        clock_boot_ms() - op->since_ms > HASTEN_MS)
+        op_succeed(op);
+    else if (PQgetvalue(result, 0, 1)[0] == 't')
+        op_ask_work(op, "SELECT pg_reload_conf()", ASK_MS, hastened);
+    else
+        op_after(op, HASTEN_POLL_MS, ask_stream);
+}
+
+/* Where a timeline ends the receiver stops, and the startup process sleeps for
+ * wal_retrieve_retry_interval, five seconds, before it goes on to the next one (measured). A reload
+ * wakes it. */
+static void ask_stream(struct op *op)
+{
+    char sql[384];
+
+    (void)snprintf(sql, sizeof sql,
+                   "SELECT EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming' AND "
+                   "received_tli >= %llu), EXISTS (SELECT FROM pg_stat_activity WHERE backend_type "
+                   "= 'startup' AND wait_event = 'RecoveryRetrieveRetryInterval')",
+                   (unsigned long long)op->source_timeline);
+    op_ask_work(op, sql, ASK_MS, stream_told);
+}
+
 static void followed(struct op *op)
 {
-    if (op->e.type == DO_FETCH) {
-        op->since_ms = clock_boot_ms();
+    op->since_ms = clock_boot_ms();
+    if (op->e.type == DO_FETCH)
         op_poll_fetch(op);
-    } else {
-        op_succeed(op);
-    }
+    else
+        ask_stream(op);
 }
 
 static void follow_changed(struct op *op)

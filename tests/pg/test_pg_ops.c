@@ -345,7 +345,10 @@ static void promotion_is_fast(void **state)
     assert_int_equal(t->member[DB1].copy.names, NAMES_NOBODY);
     assert_true(t->member[DB1].copy.is_flag_certain);
     (void)trio_do(t, DB1, names_to(NAMES_EMPTY, NULL));
-    (void)trio_do(t, DB3, a_copy_effect(DO_FOLLOW, DB1));
+    /* Several timelines behind: each would cost five seconds. */
+    print_message("follow onto another timeline: %lld ms\n",
+                  (long long)trio_do(t, DB3, a_copy_effect(DO_FOLLOW, DB1)));
+    trio_until(t, DB3, "SELECT received_tli FROM pg_stat_wal_receiver", "24", 100);
     expect_streaming(t, DB1, DB3);
     passed();
 }
