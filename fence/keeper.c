@@ -234,6 +234,10 @@ void keeper_turn(struct keeper *k)
     if (is_new)
         wish(k, SUSPEND_STOP);
     was_proved = k->procs.is_proved;
+    /* What was stopped stays stopped until it is thawed or killed; a server that starts now is
+     * another one, and nobody asked to stop it. */
+    if (!rung.must_stop && k->procs.wish == SUSPEND_STOP && was_proved)
+        k->round_us = KEEPER_NEVER;
     if (keeper_now_us() >= k->round_us) {
         if (suspend_round(&k->procs, &err) != HM_OK)
             trouble(k, &err);

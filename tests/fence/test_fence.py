@@ -133,6 +133,17 @@ def test_orphans_of_a_dead_postmaster_are_killed(fence, postgres, load):
     assert load.newest() == newest
 
 
+def test_a_server_that_starts_after_a_suspension_is_left_alone(fence, postgres):
+    fence.ask(KILL)
+    wait_for(lambda: not postgres.processes())
+    fence.ask(MODE, mode=SUSPENDED)
+    fence.ask(MODE, mode=STANDBY, gate=True)
+    postgres.ensure()
+    rest(0.8)  # longer than the pause between two looks at what stays stopped
+    assert fence.ask(STATUS)["stopped"] == 0
+    assert postgres.sql("SELECT 1") == "1"
+
+
 # --- the helper's own restart --------------------------------------------------------------------
 
 
