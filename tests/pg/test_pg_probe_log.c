@@ -107,15 +107,15 @@ static void the_log_ends_where_recovery_ends(void **state)
     struct world *w = *state;
 
     for (unsigned int round = 0; round < 6; round++) {
-        uint64_t ended;
+        uint64_t began = w->copy.at.offset, ended;
 
         world_unwatch(w);
         world_start(w, 0);
         assert_int_equal(world_run("(while " WORLD_BIN
-                                   "/psql -q -h s1 -p %u -U postgres -c 'INSERT "
+                                   "/psql -q -h %s/s1 -p %u -U postgres -c 'INSERT "
                                    "INTO t SELECT i, repeat(chr(64 + i), 900) FROM "
                                    "generate_series(1, 60) i' >load.log 2>&1; do :; done) &",
-                                   WORLD_PORT),
+                                   w->top, WORLD_PORT),
                          0);
         world_let(w, 150 + 37 * round);
         world_signal(w, 0, SIGKILL);
@@ -123,6 +123,7 @@ static void the_log_ends_where_recovery_ends(void **state)
         world_expect(w, COPY_DOWN, is_final, 5000);
         assert_int_equal(world_run("touch data1/standby.signal"), 0);
         ended = w->copy.at.offset;
+        assert_true(ended > began + 50000); /* it was written until the end */
         world_start(w, 0);
         assert_int_equal(world_run("rm data1/standby.signal"), 0);
         world_expect(w, COPY_STANDBY, is_final, 8000);
