@@ -85,7 +85,9 @@ static void arm(struct deadlines *d)
         return;
     if (d->armed_ms != HM_NEVER && first_ms >= d->armed_ms - DEADLINES_STEP_MS)
         return;
-    at_ms = (hm_max_ms(first_ms, 0) / DEADLINES_STEP_MS + 1) * DEADLINES_STEP_MS;
+    /* One that was set into the past is not one for which the loop came late. */
+    first_ms = hm_max_ms(first_ms, clock_boot_ms());
+    at_ms = (first_ms / DEADLINES_STEP_MS + 1) * DEADLINES_STEP_MS;
     when.it_value.tv_sec = at_ms / 1000;
     when.it_value.tv_nsec = (long)(at_ms % 1000) * 1000000;
     if (timerfd_settime(d->fd, TFD_TIMER_ABSTIME, &when, NULL) == 0)
