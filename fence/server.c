@@ -120,6 +120,8 @@ static enum hm_rc carry_out(struct keeper *k, const struct fence_request *r, str
         return unit_start(k->service->unit, err);
     case FENCE_VERB_DISTRUST:
         return keeper_destroy(k, r->peer, err);
+    case FENCE_VERB_HELLO:
+        return HM_OK;
     case FENCE_VERBS_N:
         break;
     }

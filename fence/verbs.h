@@ -28,6 +28,7 @@ enum fence_verb {
     FENCE_VERB_START,    /* systemctl start UNIT, without waiting for it */
     FENCE_VERB_DISTRUST, /* destroy sockets only: of the service's own port, or with `peer` those
                             from here to that port there (a PgBouncer's to a dead server) */
+    FENCE_VERB_HELLO, /* report as it is known, without looking: what it costs to be asked often */
     FENCE_VERBS_N
 };
 

@@ -245,6 +245,7 @@ static void on_timer(evutil_socket_t fd, short what, void *ctx)
 {
     struct ad_fence *f = ctx;
     struct fence_request status = { .verb = FENCE_VERB_STATUS };
+    struct fence_request hello = { .verb = FENCE_VERB_HELLO };
     hm_ms now_ms = clock_boot_ms();
     uint64_t hidden;
 
@@ -253,7 +254,7 @@ static void on_timer(evutil_socket_t fd, short what, void *ctx)
     arm(f, f->fd >= 0 ? ASK_MS : RETRY_MS);
     if (f->fd >= 0) {
         if (f->seq == f->answered && now_ms - f->sent_ms[f->seq % SENT_MAX] >= ASK_MS &&
-            !ad_fence_ask(f, &status))
+            !ad_fence_ask(f, &hello))
             lose(f);
         return;
     }

@@ -36,8 +36,8 @@ enum hm_rc ad_fence_new(const struct ad_fence_config *config, struct ad_fence **
 void ad_fence_free(struct ad_fence *f);
 
 /* Sends a request; version, seq and service are filled in here. Never calls on_report. False: no
- * connection now, or the helper does not read. A helper that is asked for nothing is asked for its
- * status once a second, so that one that hangs is noticed. */
+ * connection now, or the helper does not read. A helper that is asked for nothing is greeted
+ * once a second, so that one that hangs is noticed. */
 bool ad_fence_ask(struct ad_fence *f, const struct fence_request *request);
 
 /* True while a connection stands and the helper answered its last request within timeout_ms. */

@@ -11,7 +11,7 @@ import threading
 import pytest
 
 import world
-from world import (CLIENT, DISTRUST, HM_BAD_INPUT, HM_OK, HM_REFUSED, KILL, LEASE,
+from world import (CLIENT, DISTRUST, HELLO, HM_BAD_INPUT, HM_OK, HM_REFUSED, KILL, LEASE,
                    MEMBER, MODE, NONE, PAUSED, PORT, STANDBY, START, STATUS, SUSPENDED, THAW,
                    Session, now_ms, wait_for)
 
@@ -23,6 +23,15 @@ def is_suspended(report):
 def all_stopped(postgres):
     states = postgres.processes()
     return states and set(states.values()) == {"T"}
+
+
+def is_dead(postgres):
+    """No process has a program any more; some may still be on their last way in the kernel."""
+    for pid in postgres.processes():
+        with contextlib.suppress(OSError):
+            os.readlink(f"/proc/{pid}/exe")
+            return False
+    return True
 
 
 def is_shut_out(net, **more):
@@ -118,7 +127,7 @@ def test_everything_is_killed_the_stopped_and_the_running(fence, postgres, load)
     fence.hear(is_suspended)
     assert fence.ask(KILL)["rc"] == HM_OK
     fence.hear(lambda r: r["processes"] == 0)
-    assert not postgres.processes()
+    assert is_dead(postgres)
 
 
 def test_orphans_of_a_dead_postmaster_are_killed(fence, postgres, load):
@@ -127,7 +136,7 @@ def test_orphans_of_a_dead_postmaster_are_killed(fence, postgres, load):
     assert fence.ask(KILL)["rc"] == HM_OK
     if fence.ask(STATUS)["processes"]:
         fence.hear(lambda r: r["processes"] == 0)
-    assert not postgres.processes()
+    assert is_dead(postgres)
     newest = load.newest()
     rest(0.2)
     assert load.newest() == newest
@@ -397,6 +406,22 @@ def test_an_unknown_service_is_refused(fence):
 
 def test_a_unit_is_started_only_where_systemd_controls(fence):
     assert fence.ask(START)["rc"] == HM_REFUSED
+
+
+def test_systemctl_is_asked_and_its_failure_told(make_fence, postgres):
+    """No systemd runs here, so it fails; that it was called, and reaped, can be seen."""
+    assert postgres.process.poll() is None
+    fence = make_fence(control="systemd:hamgr-test-none.service").start()
+    assert fence.ask(START)["rc"] == HM_OK
+    wait_for(lambda: "systemctl failed pid=" in fence.text())
+    assert fence.ask(HELLO)["rc"] == HM_OK
+
+
+def test_a_greeting_is_answered_without_looking(fence):
+    looked = fence.ask(STATUS)["scanned_ms"]
+    rest(0.01)
+    assert fence.ask(HELLO)["scanned_ms"] == looked
+    assert fence.ask(STATUS)["scanned_ms"] > looked
 
 
 @pytest.mark.parametrize("wrong", [{"version": 2}, {"verb": 99}, {"mode": 77}])

@@ -19,7 +19,7 @@ BIN = "/usr/lib/postgresql/15/bin"
 PORT = 15432
 HERE, MEMBER, CLIENT = "10.77.0.1", "10.77.0.2", "10.77.0.3"
 HM_OK, HM_FAILED, HM_BAD_INPUT, HM_REFUSED = 0, 1, 2, 3
-STATUS, MODE, THAW, KILL, START, DISTRUST = range(6)
+STATUS, MODE, THAW, KILL, START, DISTRUST, HELLO = range(7)
 NONE, SUSPENDED, LEASE, STANDBY, PAUSED = range(5)
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -250,7 +250,7 @@ class Fence:
               "has_gate", "has_lock", "has_priority", "has_watchdog", "processes", "stopped",
               "scanned_ms", "why")
 
-    def __init__(self, net, base, data, gate=True, child=False):
+    def __init__(self, net, base, data, gate=True, child=False, control="pg_ctl"):
         self.net, self.base, self.child = net, base, child
         self.run_dir = f"{base}/run"
         self.socket = self.process = None
@@ -267,7 +267,7 @@ class Fence:
                     f'members = (\n{members}\n);\nrun_dir = "{self.run_dir}";\n'
                     f'state_dir = "{base}";\ngate = {"true" if gate else "false"};\n'
                     f'services = ( {{ type = "postgres"; name = "pg"; data_dir = "{data}"; '
-                    f'port = {PORT}; }} );\n')
+                    f'port = {PORT}; control = "{control}"; }} );\n')
         os.chmod(self.file, 0o644)
 
     def start(self):
