@@ -4,6 +4,7 @@
 #   V=1                           show the commands
 #   CI=1                          warnings are errors
 #   SEEDS=N, SEED=N               how many drawn stories (2000); one of them again
+#   FUZZ_SECONDS=N                how long each parser is fuzzed (60)
 #   CC CFLAGS CPPFLAGS LDFLAGS LDLIBS are the user's and come last
 
 MODES := debug release asan cov
@@ -65,6 +66,7 @@ PG_HELP   := $(filter-out $(PG_SRC),$(sort $(wildcard tests/pg/*.c)))
 SIM_SRC   := $(sort $(wildcard tests/sim/*.c))
 CHECK_SRC := $(sort $(wildcard tests/sim/check*.c))
 RULES_SRC := $(wildcard tests/tools/rules.c)
+FUZZ      := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 C_FILES   := $(sort $(shell find hamgr witness fence tests -name '*.[ch]' 2>/dev/null))
 
 # --- how each mode makes it: objects, library, test programs ---------------------------------------
@@ -147,12 +149,31 @@ $(GEN).c $(GEN).h &: $(PROTO)
 $(foreach mode,$(MODES),$(filter build/$(mode)/obj/hamgr/wire/%,$(LIB_OBJ.$(mode)))): $(GEN).h
 endif
 
+# Fuzzing needs clang and a library of its own, in which every branch is counted.
+FUZZ_SECONDS ?= 60
+FUZZ_SAN     := -O1 -g -fno-omit-frame-pointer -fno-sanitize-recover=all
+FUZZ_COMPILE  = clang -std=c17 -D_GNU_SOURCE -Ihamgr -I. -Ibuild/gen $(FUZZ_SAN) \
+                -fsanitize=fuzzer-no-link,address,undefined $(PKG_CFLAGS) $(CPPFLAGS)
+FUZZ_OBJ     := $(LIB_SRC:%.c=build/fuzz/obj/%.o) $(if $(wildcard $(PROTO)),build/fuzz/obj/$(GEN).o)
+
+build/fuzz/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(SAY) CC $@
+	$(Q)$(FUZZ_COMPILE) -MMD -MP -c -o $@ $<
+$(FUZZ_OBJ): $(if $(wildcard $(PROTO)),$(GEN).h)
+build/fuzz/libhamgr.a: $(FUZZ_OBJ)
+	$(SAY) AR $@
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+build/fuzz/fuzz_%: build/fuzz/obj/tests/fuzz/fuzz_%.o build/fuzz/libhamgr.a
+	$(SAY) LINK $@
+	$(Q)clang $(FUZZ_SAN) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS)
+
 .DEFAULT_GOAL := all
 .SECONDARY:
 .DELETE_ON_ERROR:
 .PHONY: all deps help check check-unit check-pg check-sim check-sim-mutants check-model check-asan \
         check-pure check-layers check-format check-style check-clang check-lints check-rules \
-        lint format coverage rules golden check-system check-fence bench bench-witness soak demo-build demo-stop \
+        lint format coverage fuzz rules golden check-system check-fence bench bench-witness soak demo-build demo-stop \
         story \
         demo install clean ci FORCE
 
@@ -252,6 +273,18 @@ coverage: $(UNIT.cov) build/cov/sim ## lines of hamgr/core that tests reach; bel
 	@for t in $(UNIT.cov); do $$t >/dev/null 2>&1 || { echo "coverage: $$t failed" >&2; exit 1; }; done
 	@build/cov/sim --seeds 300 >/dev/null || { echo "coverage: build/cov/sim --seeds 300 failed" >&2; exit 1; }
 	@gcovr --root . --object-directory build/cov --filter 'hamgr/core/' --fail-under-line 95
+
+# New finds stay in build/fuzz/corpus-NAME; what crashes, hangs or leaks is kept beside it.
+fuzz: $(FUZZ:%=build/fuzz/fuzz_%) ## every tests/fuzz/fuzz_NAME.c for FUZZ_SECONDS, with clang's fuzzer
+	@rc=0; for name in $(FUZZ); do \
+	    mkdir -p build/fuzz/corpus-$$name tests/fuzz/corpus/$$name; \
+	    echo "fuzz: $$name for $(FUZZ_SECONDS) s"; \
+	    build/fuzz/fuzz_$$name -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 \
+	        -print_final_stats=1 -artifact_prefix=build/fuzz/crash-$$name- \
+	        build/fuzz/corpus-$$name tests/fuzz/corpus/$$name >build/fuzz/$$name.log 2>&1 && \
+	        sed -n 's/^stat::number_of_executed_units: */fuzz: inputs tried: /p' build/fuzz/$$name.log || \
+	        { rc=1; tail -40 build/fuzz/$$name.log >&2; echo "fuzz: $$name failed" >&2; }; \
+	done; exit $$rc
 
 rules: build/$(MODE)/rules ## print the decision table
 	@$<
