@@ -499,9 +499,8 @@ static void on_changed(struct bufferevent *bev, short what, void *arg)
     struct conn *c = arg;
     int os_error = errno;
     unsigned long number = bufferevent_get_openssl_error(bev);
-    const char *why = number != 0 ? ERR_reason_error_string(number) : NULL;
-    bool is_fault = ERR_GET_LIB(number) == ERR_LIB_SSL &&
-                    ERR_GET_REASON(number) != SSL_R_UNEXPECTED_EOF_WHILE_READING;
+    const char *fault = tls_fault(number);
+    const char *why = fault;
 
     ERR_clear_error();
     if ((what & BEV_EVENT_CONNECTED) != 0) {
@@ -512,10 +511,10 @@ static void on_changed(struct bufferevent *bev, short what, void *arg)
         why = (what & BEV_EVENT_EOF) != 0 || os_error == 0 ? "closed by the other end"
                                                            : strerror(os_error);
     if (evbuffer_get_length(bufferevent_get_input(bev)) > 0 && c->state == CONN_HELLO) {
-        is_fault = true;
+        fault = "";
         why = "it ended within its first frame";
     }
-    if (is_fault && (c->is_accepted || c->state == CONN_READY))
+    if (fault != NULL && (c->is_accepted || c->state == CONN_READY))
         conn_end(c, END_REFUSED, "%s", why);
     else if (c->state == CONN_TLS)
         conn_end(c, END_LOST, "handshake with %s: %s", c->address, why);

@@ -117,3 +117,24 @@ bool tls_is_proven(SSL *ssl)
     return SSL_is_init_finished(ssl) && SSL_session_reused(ssl) == 1 &&
            SSL_version(ssl) == TLS1_3_VERSION;
 }
+
+const char *tls_fault(unsigned long number)
+{
+    if (ERR_GET_LIB(number) != ERR_LIB_SSL)
+        return NULL;
+    switch (ERR_GET_REASON(number)) {
+    case SSL_R_UNEXPECTED_EOF_WHILE_READING:
+        return NULL;
+    case SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM: /* no key of ours was named, and we have no other */
+    case SSL_R_NO_SHARED_CIPHER:
+        return "it names no cluster that is known here";
+    case SSL_R_BINDER_DOES_NOT_VERIFY:
+        return "its key is not that of the cluster";
+    case SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE:
+        return "the other end does not know the cluster";
+    case SSL_R_SSLV3_ALERT_ILLEGAL_PARAMETER:
+        return "the other end has another key for the cluster";
+    default:
+        return ERR_reason_error_string(number);
+    }
+}

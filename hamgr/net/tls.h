@@ -32,4 +32,8 @@ SSL *tls_new(SSL_CTX *ctx, void *user);
 /* True once the handshake has ended and both sides have shown that they know the key. */
 bool tls_is_proven(SSL *ssl);
 
+/* What an error of OpenSSL means here, as people understand it; NULL: nothing that the other end
+ * did wrong. Borrowed from OpenSSL or constant. */
+const char *tls_fault(unsigned long number);
+
 #endif

@@ -385,6 +385,48 @@ static void a_wrong_hello_is_refused(void **state)
     good_is_untouched();
 }
 
+/* --- what those who dial are told ------------------------------------------------------------- */
+
+static struct link_cluster *stray;
+
+static bool stray_knows_why(void *arg)
+{
+    struct link_state look;
+
+    link_look(stray, "b", &look);
+    return strstr(look.why, arg) != NULL;
+}
+
+static void dial_b_with(const char *cluster, const uint8_t *key, const char *why)
+{
+    struct link_cluster_config config = { .name = cluster,
+                                          .key = key,
+                                          .hello = &a.hello,
+                                          .silence_ms = MADE_SILENCE_MS,
+                                          .retry_ms = MADE_RETRY_MS,
+                                          .on_frame = side_hears,
+                                          .ctx = &a };
+    struct link_hub_config hub_config = { .base = made_base };
+    struct link_hub *hub;
+    struct hm_err err;
+    char text[96];
+
+    (void)snprintf(text, sizeof text, "%s", why);
+    assert_int_equal(link_hub_new(&hub_config, &hub, &err), HM_OK);
+    assert_int_equal(link_hub_add(hub, &config, &stray, &err), HM_OK);
+    link_dial(stray, "b", b.address);
+    assert_true(made_run(stray_knows_why, text, 5000));
+    link_hub_free(hub);
+}
+
+static void a_wrong_key_is_named_to_who_has_it(void **state)
+{
+    (void)state;
+    dial_b_with("prod", made_other_key, "the other end has another key for the cluster");
+    dial_b_with("test", made_key, "the other end does not know the cluster");
+    good_is_untouched();
+}
+
 /* --- a server that is none of us -------------------------------------------------------------- */
 
 static void sign_ourselves(SSL_CTX *ctx)
@@ -593,6 +635,7 @@ int main(void)
         TEST(a_frame_of_huge_length_ends_the_connection_at_once),
         TEST(a_cut_frame_is_refused),
         TEST(a_wrong_hello_is_refused),
+        TEST(a_wrong_key_is_named_to_who_has_it),
         TEST(a_server_with_a_certificate_hears_nothing),
         TEST(a_crowd_of_strangers_does_not_keep_members_out),
         TEST(refusals_cost_no_memory_and_one_line_of_log),
