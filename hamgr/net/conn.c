@@ -73,6 +73,7 @@ static bool start_tls(struct conn *c)
         return false;
     c->fd = -1; /* the bufferevent's now */
     c->state = CONN_TLS;
+    c->tls_ms = clock_boot_ms();
     bufferevent_setcb(c->bev, on_readable, on_drained, on_changed, c);
     return bufferevent_enable(c->bev, EV_READ | EV_WRITE) == 0;
 }
@@ -154,6 +155,7 @@ static void leave_list(struct conn *c)
     } else if (c->is_accepted) {
         TAILQ_REMOVE(&hub->unfinished, c, in_hub);
         hub->unfinished_n--;
+        hub_listen(hub);
     } else {
         TAILQ_REMOVE(&hub->dialling, c, in_hub);
     }

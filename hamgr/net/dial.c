@@ -181,6 +181,20 @@ static void end_attempts(struct peer *p, enum attempts which, hm_ms now_ms)
     }
 }
 
+/* True when the other end's kernel has just answered: then the network is fine, and the member is
+ * only busy. After a witness was restarted a thousand clusters come at once, and more attempts of
+ * each would keep all of them out. */
+static bool is_shaking_hands(const struct peer *p, hm_ms now_ms)
+{
+    const struct conn *c;
+
+    TAILQ_FOREACH (c, &p->conns, in_peer)
+        if ((c->state == CONN_TLS || c->state == CONN_HELLO) &&
+            now_ms - c->tls_ms < 2 * p->cluster->config.retry_ms)
+            return true;
+    return false;
+}
+
 static void attempt(struct peer *p, hm_ms now_ms)
 {
     struct dial *d = &p->dial;
@@ -227,7 +241,8 @@ static void look(struct peer *p)
         end_attempts(p, LATE_ONES, now_ms);
         if (now_ms >= d->next_try_ms) {
             d->next_try_ms = now_ms + pause_ms(p, now_ms);
-            attempt(p, now_ms);
+            if (!is_shaking_hands(p, now_ms))
+                attempt(p, now_ms);
         }
         next_ms = d->next_try_ms;
     }

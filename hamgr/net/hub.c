@@ -17,6 +17,7 @@ enum {
     ACCEPTS_MAX = 64,
     LINKS_MAX = 4096,
     HANDSHAKE_MS = 2000, /* defaults */
+    GRACE_MS = 200, /* nobody has to make room sooner: a handshake over a long way takes its time */
     SWEEP_MS = 1000,
     SILENCES = 10,          /* a connection that is silent for so many silence_ms is closed */
     LONG_SILENCE_MS = 3000, /* but not before this */
@@ -164,6 +165,8 @@ void hub_arm(struct link_hub *hub)
         return;
     if (first != NULL)
         wait_ms = hm_max_ms(1, hm_min_ms(wait_ms, first->give_up_ms - now_ms));
+    if (hub->is_deaf && hub->unfinished_n > 0)
+        wait_ms = GRACE_MS;
     if (event_pending(hub->sweep, EV_TIMEOUT, NULL) && wait_ms == SWEEP_MS)
         return;
     wait = (struct timeval){ .tv_sec = wait_ms / 1000,
@@ -193,6 +196,12 @@ static void end_silent_ones(struct link_hub *hub, hm_ms now_ms)
     }
 }
 
+void hub_listen(struct link_hub *hub)
+{
+    if (hub->is_deaf && event_add(hub->listening, NULL) == 0)
+        hub->is_deaf = false;
+}
+
 static void on_sweep(evutil_socket_t fd, short what, void *arg)
 {
     struct link_hub *hub = arg;
@@ -205,8 +214,7 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
     if (now_ms - hub->swept_ms < 2 * SWEEP_MS)
         end_silent_ones(hub, now_ms);
     hub->swept_ms = now_ms;
-    if (hub->is_deaf && event_add(hub->listening, NULL) == 0)
-        hub->is_deaf = false;
+    hub_listen(hub);
     hub_arm(hub);
 }
 
@@ -223,17 +231,33 @@ static void on_reap(evutil_socket_t fd, short what, void *arg)
 
 /* --- accepting ------------------------------------------------------------------------------- */
 
+static void go_deaf(struct link_hub *hub)
+{
+    (void)event_del(hub->listening); /* the end of a connection adds it again, or the sweep */
+    hub->is_deaf = true;
+    hub_arm(hub);
+}
+
 /* Without this a loop that is out of descriptors would turn as fast as it can. */
-static void go_deaf(struct link_hub *hub, int number)
+static void tell_exhausted(struct link_hub *hub, int number)
 {
     uint64_t hidden;
 
     if (log_repeat_starts(&hub->accept_fails, clock_boot_ms(), &hidden))
         log_error("link_accept why=\"%s\" hidden=%llu", strerror(number),
                   (unsigned long long)hidden);
-    (void)event_del(hub->listening);
-    hub->is_deaf = true;
-    hub_arm(hub);
+    go_deaf(hub);
+}
+
+/* After a witness was restarted, a thousand clusters come at once: were those who are shaking hands
+ * thrown out for those who come, nobody would get in. A stranger that wants to keep members out has
+ * to fill all places every GRACE_MS. */
+static bool is_full(const struct link_hub *hub)
+{
+    const struct conn *oldest = TAILQ_FIRST(&hub->unfinished);
+
+    return hub->unfinished_n >= hub->config.accepts_max && oldest != NULL &&
+           clock_boot_ms() - oldest->began_ms < GRACE_MS;
 }
 
 static void take_one(struct link_hub *hub, int fd, const struct sockaddr *from)
@@ -259,12 +283,18 @@ static void on_knock(evutil_socket_t fd, short what, void *arg)
     for (unsigned i = 0; i < ACCEPTS_AT_ONCE; i++) {
         struct sockaddr_storage from;
         socklen_t size = sizeof from;
-        int accepted = accept4(fd, (struct sockaddr *)&from, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int accepted;
+
+        if (is_full(hub)) {
+            go_deaf(hub);
+            return;
+        }
+        accepted = accept4(fd, (struct sockaddr *)&from, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
         if (accepted >= 0)
             take_one(hub, accepted, (const struct sockaddr *)&from);
         else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            go_deaf(hub, errno);
+            tell_exhausted(hub, errno);
             return;
         } else if (errno == EAGAIN) {
             return;

@@ -46,6 +46,7 @@ struct conn {
     struct event *connecting; /* owned; CONN_CONNECTING only */
     struct bufferevent *bev;  /* owned, with fd; after that */
     hm_ms began_ms;
+    hm_ms tls_ms;     /* when the handshake began */
     hm_ms give_up_ms; /* when not ready by then */
     hm_ms heard_ms;
     hm_ms sent_ms;
@@ -110,7 +111,7 @@ struct link_hub {
     struct event *listening;
     struct event *sweep;
     struct event *reap;
-    bool is_deaf; /* out of descriptors: not accepting until the next sweep */
+    bool is_deaf; /* not accepting: out of descriptors, or too many at once */
     hm_ms swept_ms;
     struct worker *resolver; /* NULL until a name has to be looked up */
     struct cluster_list clusters;
@@ -158,6 +159,8 @@ struct peer *hub_peer(struct link_cluster *c, const char *name);
 struct conn *peer_best(const struct peer *p);
 /* True while that was not longer than silence_ms ago. */
 bool peer_is_heard(const struct peer *p, hm_ms now_ms);
+/* There is room for one more: accepts again, if it had stopped. */
+void hub_listen(struct link_hub *hub);
 /* Sets the sweep for the next thing that runs out. */
 void hub_arm(struct link_hub *hub);
 

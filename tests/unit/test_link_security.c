@@ -5,6 +5,7 @@
 #include "net/tls.h"
 #include "tests/cm.h"
 #include "tests/unit/link_made.h"
+#include "tests/unit/link_rogue.h"
 
 #include <event2/bufferevent_ssl.h>
 #include <malloc.h>
@@ -14,108 +15,6 @@
 
 static struct side a, b;
 static struct relay relay;
-
-/* --- those who attack ------------------------------------------------------------------------ */
-
-struct rogue {
-    struct bufferevent *bev;
-    SSL *ssl;
-    const uint8_t *say; /* once it is connected, or once TLS is up */
-    size_t say_n;
-    bool closes; /* after that */
-    bool is_up, is_over;
-    size_t heard;
-};
-
-static void rogue_hears(struct bufferevent *bev, void *arg)
-{
-    struct rogue *r = arg;
-    struct evbuffer *in = bufferevent_get_input(bev);
-
-    r->heard += evbuffer_get_length(in);
-    (void)evbuffer_drain(in, evbuffer_get_length(in));
-}
-
-static void rogue_close(struct rogue *r)
-{
-    if (r->bev != NULL)
-        bufferevent_free(r->bev);
-    r->bev = NULL;
-    r->is_over = true;
-}
-
-static void rogue_has_said(struct bufferevent *bev, void *arg)
-{
-    struct rogue *r = arg;
-
-    (void)bev;
-    if (r->closes && r->is_up)
-        rogue_close(r);
-}
-
-static void rogue_changed(struct bufferevent *bev, short what, void *arg)
-{
-    struct rogue *r = arg;
-
-    if ((what & BEV_EVENT_CONNECTED) == 0) {
-        rogue_close(r);
-        return;
-    }
-    r->is_up = true;
-    if (r->say_n > 0)
-        assert_int_equal(bufferevent_write(bev, r->say, r->say_n), 0);
-}
-
-/* ctx: NULL: no TLS at all. */
-static void rogue_open(struct rogue *r, SSL_CTX *ctx, const void *say, size_t say_n)
-{
-    struct sockaddr_in to = made_loopback(link_hub_port(b.hub));
-
-    memset(r, 0, sizeof *r);
-    r->say = say;
-    r->say_n = say_n;
-    if (ctx != NULL) {
-        r->ssl = tls_new(ctx, r);
-        assert_non_null(r->ssl);
-        r->bev = bufferevent_openssl_socket_new(made_base, -1, r->ssl, BUFFEREVENT_SSL_CONNECTING,
-                                                BEV_OPT_CLOSE_ON_FREE);
-    } else {
-        r->bev = bufferevent_socket_new(made_base, -1, BEV_OPT_CLOSE_ON_FREE);
-    }
-    assert_non_null(r->bev);
-    bufferevent_setcb(r->bev, rogue_hears, rogue_has_said, rogue_changed, r);
-    assert_int_equal(bufferevent_enable(r->bev, EV_READ | EV_WRITE), 0);
-    assert_int_equal(bufferevent_socket_connect(r->bev, (struct sockaddr *)&to, sizeof to), 0);
-}
-
-static bool rogue_is_over(void *arg)
-{
-    return ((struct rogue *)arg)->is_over;
-}
-
-static struct tls_key rogue_key;
-
-static bool find_rogue_key(void *user, const unsigned char *identity, size_t size,
-                           struct tls_key *ret_key)
-{
-    (void)user;
-    (void)identity;
-    (void)size;
-    *ret_key = rogue_key;
-    return true;
-}
-
-/* TLS as a member has it, with this key. */
-static SSL_CTX *member_tls(const char *identity, const uint8_t *key)
-{
-    struct hm_err err;
-    SSL_CTX *ctx;
-
-    rogue_key = (struct tls_key){ .identity = identity, .key = key };
-    if (tls_context(find_rogue_key, &ctx, &err) != HM_OK)
-        fail_msg("no TLS: %s", err.text);
-    return ctx;
-}
 
 /* --- the good ones, and what they must not notice -------------------------------------------- */
 
@@ -197,7 +96,7 @@ static void without_a_key_nobody_gets_in(void **state)
     struct rogue r;
 
     (void)state;
-    rogue_open(&r, ctx, NULL, 0);
+    rogue_open(&r, &b, ctx, NULL, 0);
     expect_refused(&r);
     assert_false(r.is_up);
     SSL_CTX_free(ctx);
@@ -209,7 +108,7 @@ static void with_another_key_nobody_gets_in(void **state)
     struct rogue r;
 
     (void)state;
-    rogue_open(&r, ctx, NULL, 0);
+    rogue_open(&r, &b, ctx, NULL, 0);
     expect_refused(&r);
     assert_false(r.is_up);
     SSL_CTX_free(ctx);
@@ -221,7 +120,7 @@ static void a_cluster_that_is_not_here_does_not_get_in(void **state)
     struct rogue r;
 
     (void)state;
-    rogue_open(&r, ctx, NULL, 0);
+    rogue_open(&r, &b, ctx, NULL, 0);
     expect_refused(&r);
     assert_false(r.is_up);
     SSL_CTX_free(ctx);
@@ -247,7 +146,7 @@ static void an_older_tls_does_not_get_in_with_the_right_key(void **state)
     SSL_CTX_set_psk_client_callback(ctx, psk_of_1_2);
     assert_int_equal(SSL_CTX_set_max_proto_version(ctx, TLS1_2_VERSION), 1);
     assert_int_equal(SSL_CTX_set_cipher_list(ctx, "PSK"), 1);
-    rogue_open(&r, ctx, NULL, 0);
+    rogue_open(&r, &b, ctx, NULL, 0);
     expect_refused(&r);
     assert_false(r.is_up);
     SSL_CTX_free(ctx);
@@ -259,7 +158,7 @@ static void plain_text_does_not_get_in(void **state)
     struct rogue r;
 
     (void)state;
-    rogue_open(&r, NULL, text, sizeof text - 1);
+    rogue_open(&r, &b, NULL, text, sizeof text - 1);
     expect_refused(&r);
 }
 
@@ -273,7 +172,7 @@ static void a_frame_without_tls_does_not_get_in(void **state)
 
     (void)state;
     assert_int_equal(wire_pack(&f, bytes, sizeof bytes, &n, &err), HM_OK);
-    rogue_open(&r, NULL, bytes, n);
+    rogue_open(&r, &b, NULL, bytes, n);
     expect_refused(&r);
 }
 
@@ -284,7 +183,7 @@ static void a_recorded_session_does_not_get_in(void **state)
 
     (void)state;
     assert_true(relay.kept_n > 400);
-    rogue_open(&r, NULL, relay.kept, relay.kept_n);
+    rogue_open(&r, &b, NULL, relay.kept, relay.kept_n);
     expect_refused(&r);
 }
 
@@ -294,7 +193,7 @@ static void who_only_holds_a_connection_is_dropped(void **state)
     struct rogue r;
 
     (void)state;
-    rogue_open(&r, NULL, NULL, 0);
+    rogue_open(&r, &b, NULL, NULL, 0);
     expect_refused(&r);
     assert_in_range((uintmax_t)(clock_boot_ms() - began_ms), MADE_HANDSHAKE_MS, 4000);
 }
@@ -307,7 +206,7 @@ static void a_member_that_does_not_say_hello_is_dropped(void **state)
     struct rogue r;
 
     (void)state;
-    rogue_open(&r, ctx, "\0\0\1", 3); /* and not even a whole length */
+    rogue_open(&r, &b, ctx, "\0\0\1", 3); /* and not even a whole length */
     expect_refused(&r);
     assert_true(r.is_up); /* it has the key */
     assert_int_equal(r.heard, 0);
@@ -324,7 +223,7 @@ static void a_frame_of_huge_length_ends_the_connection_at_once(void **state)
     for (unsigned i = 0; i < 2; i++) {
         hm_ms began_ms = clock_boot_ms();
 
-        rogue_open(&r, ctx, lengths[i], WIRE_LENGTH);
+        rogue_open(&r, &b, ctx, lengths[i], WIRE_LENGTH);
         assert_true(made_run(rogue_is_over, &r, 5000));
         assert_true(clock_boot_ms() - began_ms < MADE_HANDSHAKE_MS);
         assert_int_equal(side_refused(&b), i + 1);
@@ -340,7 +239,7 @@ static void a_cut_frame_is_refused(void **state)
     struct rogue r;
 
     (void)state;
-    rogue_open(&r, ctx, cut, sizeof cut);
+    rogue_open(&r, &b, ctx, cut, sizeof cut);
     r.closes = true;
     expect_refused(&r);
     SSL_CTX_free(ctx);
@@ -355,7 +254,7 @@ static void refuse_hello(const struct wire_frame *f, unsigned count)
     size_t n;
 
     assert_int_equal(wire_pack(f, bytes, sizeof bytes, &n, &err), HM_OK);
-    rogue_open(&r, ctx, bytes, n);
+    rogue_open(&r, &b, ctx, bytes, n);
     assert_true(made_run(rogue_is_over, &r, 5000));
     made_pass(20);
     assert_int_equal(side_refused(&b), count);
@@ -547,7 +446,7 @@ static void a_crowd_of_strangers_does_not_keep_members_out(void **state)
 
     (void)state;
     for (unsigned i = 0; i < CROWD; i++)
-        rogue_open(&crowd[i], NULL, NULL, 0);
+        rogue_open(&crowd[i], &b, NULL, NULL, 0);
     assert_true(made_run(crowd_is_over_limit, NULL, 5000)); /* the oldest make room at once */
     side_open(&newcomer, "n", 44, "");
     link_dial(newcomer.cluster, "b", b.address);
@@ -595,7 +494,7 @@ static void garbage_round(void)
     static const char text[] = "\x16\x03\x01 this is no TLS, and it goes on like this";
 
     for (unsigned i = 0; i < CROWD; i++)
-        rogue_open(&crowd[i], NULL, text, sizeof text - 1);
+        rogue_open(&crowd[i], &b, NULL, text, sizeof text - 1);
     assert_true(made_run(crowd_is_over, NULL, 10000));
     made_pass(10);
 }
