@@ -5,13 +5,15 @@
 #include <event2/buffer.h>
 #include <event2/bufferevent_ssl.h>
 #include <event2/event.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h> /* the C library's struct tcp_info ends too early */
 #include <netdb.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 /* --- making ---------------------------------------------------------------------------------- */
@@ -264,6 +266,23 @@ bool conn_send(struct conn *c, const uint8_t *bytes, size_t size, hm_ms now_ms)
         c->stuck_ms = now_ms;
     c->sent_ms = now_ms;
     return true;
+}
+
+bool conn_gets_through(struct conn *c, bool is_doubted)
+{
+    uint64_t before = c->written;
+    struct tcp_info info;
+    socklen_t size = sizeof info;
+    int fd = bufferevent_getfd(c->bev), waiting = 0;
+
+    memset(&info, 0, sizeof info);
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0 ||
+        ioctl(fd, SIOCOUTQ, &waiting) < 0)
+        return true; /* then silence alone has to tell */
+    c->written = (uint64_t)info.tcpi_bytes_acked + (uint64_t)(unsigned)waiting;
+    if (is_doubted)
+        return waiting == 0 || info.tcpi_bytes_acked >= before;
+    return info.tcpi_unacked == 0 || info.tcpi_retransmits == 0;
 }
 
 /* A frame of no bytes: whoever hears it knows that the link is alive, and nothing else. */

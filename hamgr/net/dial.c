@@ -1,13 +1,14 @@
 /* When to make which connection.
  *
  * A member that is dialled has a timer. While something is heard from it, the timer only sees to it
- * that we are heard as well. Once nothing was heard for silence_ms the link is doubted, and a new
- * connection is begun every retry_ms, beside the old one and beside each other, each given up after
- * four times that: TCP itself repeats its first packet only after a second, and what it repeats on
- * an old connection comes ever later, so after a short break a fresh first packet is what gets
- * through soonest, at most retry_ms after the network is back. A handshake needs three round trips:
- * it ends in time up to round trips of about one heartbeat. After ten seconds the pauses grow to a
- * second, and each attempt may take as long as a handshake may. */
+ * that we are heard as well. Once nothing was heard for silence_ms, or TCP has to repeat what we
+ * said, the link is doubted, and a new connection is begun every retry_ms, beside the old one and
+ * beside each other, each given up after four times that: TCP itself repeats its first packet only
+ * after a second, and what it repeats on an old connection comes ever later, so after a short break
+ * a fresh first packet is what gets through soonest, at most retry_ms after the network is back. A
+ * handshake needs three round trips: it ends in time up to round trips of about one heartbeat.
+ * After ten seconds the pauses grow to a second, and each attempt may take as long as a handshake
+ * may. */
 #include "net/inner.h"
 
 #include <event2/event.h>
@@ -225,12 +226,14 @@ static void look(struct peer *p)
     hm_ms silence_ms = p->cluster->config.silence_ms;
     struct dial *d = &p->dial;
     struct conn *best = peer_best(p);
-    bool is_heard = peer_is_heard(p, now_ms);
+    bool is_fine = peer_is_heard(p, now_ms);
     hm_ms next_ms;
 
+    if (best != NULL)
+        is_fine = conn_gets_through(best, d->lost_ms != 0) && is_fine;
     if (best != NULL && now_ms - best->sent_ms >= silence_ms / 2)
         conn_ping(best, now_ms);
-    if (is_heard) {
+    if (is_fine) {
         d->lost_ms = 0;
         d->next_try_ms = 0;
         end_attempts(p, NEEDLESS_ONES, now_ms);
@@ -272,13 +275,13 @@ void dial_done(struct peer *p, struct conn *with)
         return;
     (void)log_repeat_ends(&p->dial.failing); /* that it is up was told already */
     end_attempts(p, NEEDLESS_ONES, now_ms);
-    /* Of the ones that we made ourselves and that are silent, this one takes the place. Those of
-     * the other side it closes itself, or the sweep does: two members that closed each other's
-     * connections would never have one. */
+    /* Of the ones that we made ourselves and that are silent or stuck, this one takes the place.
+     * Those of the other side it closes itself, or the sweep does: two members that closed each
+     * other's connections would never have one. */
     for (c = TAILQ_FIRST(&p->conns); c != NULL && !with->is_accepted; c = next) {
         next = TAILQ_NEXT(c, in_peer);
         if (c != with && c->state == CONN_READY && !c->is_accepted &&
-            now_ms - c->heard_ms >= p->cluster->config.silence_ms)
+            (now_ms - c->heard_ms >= p->cluster->config.silence_ms || !conn_gets_through(c, true)))
             conn_end(c, END_REPLACED, "a newer connection takes its place");
     }
     dial_soon(p);

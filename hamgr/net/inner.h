@@ -50,6 +50,7 @@ struct conn {
     hm_ms give_up_ms; /* when not ready by then */
     hm_ms heard_ms;
     hm_ms sent_ms;
+    uint64_t written;                    /* bytes that TCP had been given when we looked last */
     hm_ms stuck_ms;                      /* since when output waits; 0: nothing does */
     char address[STRANGERS_ADDRESS_MAX]; /* of the other end, without its port */
 };
@@ -147,6 +148,10 @@ void conn_end(struct conn *c, enum conn_end how, const char *format, ...) HM_PRI
 void conn_bury(struct conn *c);
 /* Hands bytes over; false: too much waits already, or for too long. */
 bool conn_send(struct conn *c, const uint8_t *bytes, size_t size, hm_ms now_ms);
+/* False while what we say does not arrive: TCP repeats it. A connection on which something is heard
+ * again after a break may still be stuck in our direction, for each side repeats at its own pace;
+ * one that is doubted has to show that all it had to carry the last time we looked has arrived. */
+bool conn_gets_through(struct conn *c, bool is_doubted);
 /* Says only that we are there. */
 void conn_ping(struct conn *c, hm_ms now_ms);
 
