@@ -79,8 +79,7 @@ static bool is_whole(const unsigned char *raw)
 static bool take_backup(const char *data_dir, struct wal_control *c)
 {
     char path[512], text[1024], *at;
-    uint32_t high, low;
-    uint64_t timeline;
+    uint32_t high, low, timeline;
     struct hm_err err;
     size_t size;
 
@@ -89,11 +88,13 @@ static bool take_backup(const char *data_dir, struct wal_control *c)
         return errno == ENOENT;
     text[size] = 0;
     c->is_backup = true;
-    if (sscanf(text, "START WAL LOCATION: %" SCNx32 "/%" SCNx32, &high, &low) != 2)
+    /* pg_rewind names the timeline only as the first eight digits of the segment. */
+    if (sscanf(text, "START WAL LOCATION: %" SCNx32 "/%" SCNx32 " (file %8" SCNx32, &high, &low,
+               &timeline) != 3)
         return false;
     c->redo = (uint64_t)high << 32 | low;
     at = strstr(text, "START TIMELINE: ");
-    if (at == NULL || sscanf(at, "START TIMELINE: %" SCNu64, &timeline) != 1)
+    if (at != NULL && sscanf(at, "START TIMELINE: %" SCNu32, &timeline) != 1)
         return false;
     c->timeline = timeline;
     return true;
