@@ -285,26 +285,25 @@ static void freeze_silenced(struct op *op)
     op_change(op, freeze_changed);
 }
 
-void op_begin_freeze(struct op *op)
-{
-    op->set_n = 0;
-    op_add_silence(op, freeze_silenced);
-}
-
 static void freeze_recovery_told(struct op *op, enum conn_outcome outcome, const PGresult *result,
                                  const char *why)
 {
-    if (outcome != CONN_ANSWERED)
+    if (outcome != CONN_ANSWERED) {
         op_fail(op, "cannot freeze: %s", why);
-    else if (PQgetvalue(result, 0, 0)[0] != 't')
+    } else if (PQgetvalue(result, 0, 0)[0] != 't') {
         op_fail(op, "cannot freeze: the copy is no standby");
-    else
-        op_begin_freeze(op);
+    } else if (PQgetvalue(result, 0, 1)[0] != 0) {
+        op_add_silence(op, freeze_silenced);
+    } else {
+        op_add_setting(op, "primary_conninfo", "");
+        op_change(op, freeze_changed);
+    }
 }
 
 static void ask_recovery(struct op *op)
 {
-    op_ask_work(op, "SELECT pg_is_in_recovery()", ASK_MS, freeze_recovery_told);
+    op_ask_work(op, "SELECT pg_is_in_recovery(), current_setting('restore_command')", ASK_MS,
+                freeze_recovery_told);
 }
 
 static void begin_freeze(struct op *op)

@@ -131,7 +131,6 @@ void op_doing(struct op *op, const char *format, ...) HM_PRINTF(2, 3);
 enum hm_rc op_make_standby(struct op_job *job, struct hm_err *err) HM_MUST_CHECK;
 /* The names that a server starts with; "": those that it has. */
 void op_first_names(const struct op *op, char *buffer, size_t size);
-void op_begin_freeze(struct op *op);
 void op_poll_fetch(struct op *op);
 void op_run_init(struct op *op);
 

@@ -39,7 +39,8 @@ struct scan {
     pid_t parent[PROCS_MAX];
 };
 
-static struct scan the_scan; /* too large for a stack; one thread scans */
+/* Too large for a stack; each service scans on a thread of its own. */
+static _Thread_local struct scan the_scan;
 
 /* A small file as a string; negative if it is not there (any more). */
 static ssize_t read_small(int dir, const char *name, char *ret, size_t size)

@@ -3,7 +3,7 @@
  * A process belongs to a PostgreSQL server when its working directory is the data directory and its
  * executable, or the process itself, is called `postgres` (Debian's redis-server is a link to
  * another name); with a cgroup, everything in that cgroup belongs to it as well. Orphaned backends
- * are found like any other. Reads /proc only; never signals, allocates nothing; one thread only.
+ * are found like any other. Reads /proc only; never signals, allocates nothing.
  * Sees what the caller may see: hamgrd the database's own user, hamgr-fence everything. */
 #ifndef HAMGR_PROBE_PROCS_H
 #define HAMGR_PROBE_PROCS_H

@@ -192,6 +192,7 @@ void trio_free(struct trio *t)
         trio_kill(t, i);
         service_postgres.close(t->member[i].service);
     }
+    (void)event_base_loop(t->base, EVLOOP_NONBLOCK); /* the dead are taken from the kernel */
     event_base_free(t->base);
     (void)chdir("/");
     (void)trio_shell("rm -rf '%s'", t->root);
