@@ -378,7 +378,7 @@ enum hm_rc serve_ctl_new(struct event_base *base, const char *path, serve_ctl_he
     struct serve_ctl *s;
     struct stat st;
     enum hm_rc rc;
-    int fd;
+    int fd = -1;
 
     if (strlen(path) >= sizeof s->address.sun_path)
         return hm_fail(err, HM_FAILED, "'%s' is too long for a socket's path", path);
