@@ -5,6 +5,7 @@
 #   CI=1                          warnings are errors
 #   SEEDS=N, SEED=N               how many drawn stories (2000); one of them again
 #   FUZZ_SECONDS=N                how long each parser is fuzzed (60)
+#   PREFIX, DESTDIR               where `make install` puts what it installs
 #   CC CFLAGS CPPFLAGS LDFLAGS LDLIBS are the user's and come last
 
 MODES := debug release asan cov
@@ -15,6 +16,7 @@ ifeq ($(origin CC),default)
 CC := gcc
 endif
 AR ?= ar
+PREFIX ?= /usr
 
 ifeq ($(filter $(MODE),$(MODES)),)
 $(error MODE=$(MODE) is unknown; use one of: $(MODES))
@@ -317,8 +319,21 @@ compile_commands.json: FORCE ## for editors and analysers
 	    printf '%s\n{ "directory": "%s", "file": "%s", "command": "%s -c %s" }' \
 	        "$$sep" '$(CURDIR)' "$$f" '$(call COMPILE,$(MODE))' "$$f"; sep=','; done; printf '\n]\n'; } >$@
 
-install: ## nothing to install yet: the daemon comes next
-	@echo "nothing installed: hamgr has no daemon yet, only its core and the means to check it"
+# hamgrd and its helpers are daemons of the system, hamgr is everybody's.
+install: $(PROGRAM.$(MODE)) ## programs, units, examples, manual; PREFIX=/usr, DESTDIR=, MODE=release
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)/etc/hamgr \
+	    $(DESTDIR)$(PREFIX)/lib/systemd/system/postgresql@.service.d $(DESTDIR)$(PREFIX)/lib/tmpfiles.d \
+	    $(DESTDIR)$(PREFIX)/lib/sysusers.d $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
+	    $(DESTDIR)$(PREFIX)/share/doc/hamgr
+	install build/$(MODE)/hamgr $(DESTDIR)$(PREFIX)/bin
+	install build/$(MODE)/hamgrd build/$(MODE)/hamgr-fence build/$(MODE)/hamgr-witness $(DESTDIR)$(PREFIX)/sbin
+	install -m 644 conf/systemd/*.service $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -m 644 conf/systemd/postgresql@.service.d/*.conf \
+	    $(DESTDIR)$(PREFIX)/lib/systemd/system/postgresql@.service.d
+	install -m 644 conf/tmpfiles.d/*.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d
+	install -m 644 conf/sysusers.d/*.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d
+	install -m 644 conf/completion/hamgr $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	install -m 644 conf/*.example docs/*.md README.md $(DESTDIR)$(PREFIX)/share/doc/hamgr
 
 ci: ## what the continuous integration runs
 	@bash .ci/run
