@@ -123,8 +123,7 @@ static void prepared(struct op *op)
         op_fail(op, "no program 'postgres' of version %d found: set bin_dir", op->version);
         return;
     }
-    (void)snprintf(op->paths[0], sizeof op->paths[0], "%s/%s.server.log",
-                   config->settings->state_dir, config->service->name);
+    op_server_log(op, op->paths[0]);
     spawn(op);
 }
 

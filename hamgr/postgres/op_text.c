@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 const char *op_member_name(const struct op *op, uint8_t slot)
@@ -222,6 +223,19 @@ bool op_find_programs(struct op *op, int version)
         path += n + (path[n] == ':');
     }
     return false;
+}
+
+#define SERVER_LOG_MAX (8 << 20)
+
+void op_server_log(const struct op *op, char path[OP_PATH_MAX])
+{
+    char aside[OP_PATH_MAX];
+    struct stat st;
+
+    (void)snprintf(path, OP_PATH_MAX, "%s.hamgr-server.log", op->s->config.service->data_dir);
+    (void)snprintf(aside, sizeof aside, "%s.hamgr-server.log.1", op->s->config.service->data_dir);
+    if (lstat(path, &st) == 0 && st.st_size > SERVER_LOG_MAX)
+        (void)rename(path, aside); /* else it goes on growing, as any log does */
 }
 
 /* --- files -------------------------------------------------------------------------------------

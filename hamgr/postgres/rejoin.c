@@ -62,8 +62,7 @@ static void remove_old(struct op *op)
     struct child_config config = { .base = op->s->config.base, .argv = argv, .on_end = forget_old };
     struct child *child = NULL;
 
-    (void)snprintf(log, sizeof log, "%s/%s.server.log", op->s->config.settings->state_dir,
-                   op->s->config.service->name);
+    op_server_log(op, log);
     if (child_detach(&config, log, &child, NULL) == HM_OK) /* else the next clone removes it */
         child_free(child);
 }
