@@ -136,3 +136,40 @@ bool log_repeat_ends(struct log_repeat *r)
     *r = (struct log_repeat){ 0 };
     return was_told;
 }
+
+static uint64_t digest_of(const char *line)
+{
+    uint64_t digest = 14695981039346656037u; /* FNV-1a */
+
+    for (; *line != '\0'; line++)
+        digest = (digest ^ (unsigned char)*line) * 1099511628211u;
+    return digest != 0 ? digest : 1;
+}
+
+bool log_burst_may(struct log_burst *b, const char *line, hm_ms now_ms, uint64_t *ret_hidden)
+{
+    uint64_t digest = digest_of(line), told;
+    size_t at = 0;
+
+    for (size_t i = 0; i < HM_ARRAY_LEN(b->line); i++) {
+        if (b->line[i].digest == digest) {
+            at = i;
+            break;
+        }
+        if (b->line[i].digest == 0 || b->line[i].since_ms < b->line[at].since_ms)
+            at = i;
+    }
+    if (b->line[at].digest != digest) {
+        b->line[at].digest = digest;
+        b->line[at].since_ms = now_ms;
+        b->line[at].told = 0;
+    }
+    told = b->line[at].told++;
+    *ret_hidden = 0;
+    if (now_ms - b->line[at].since_ms < REPEAT_MS)
+        return told < LOG_BURST_TIMES;
+    *ret_hidden = told > LOG_BURST_TIMES ? told - LOG_BURST_TIMES : 0;
+    b->line[at].since_ms = now_ms;
+    b->line[at].told = *ret_hidden > 0 ? LOG_BURST_TIMES : 1; /* it lasts: once from here on */
+    return true;
+}

@@ -38,4 +38,19 @@ bool log_repeat_starts(struct log_repeat *r, hm_ms now_ms, uint64_t *ret_hidden)
 /* It ended: true when that is to be told (it had been told before). */
 bool log_repeat_ends(struct log_repeat *r);
 
+enum { LOG_BURST_LINES = 16, LOG_BURST_TIMES = 3 };
+
+/* Steps that are taken again and again while something does not work: the same few lines in turns.
+ * Zero-initialised storage of the caller. */
+struct log_burst {
+    struct {
+        uint64_t digest; /* of the line; 0: free */
+        hm_ms since_ms;  /* its minute began */
+        uint64_t told;   /* in that minute, hidden ones too */
+    } line[LOG_BURST_LINES];
+};
+/* True when this line is to be told at now_ms: the first few times in a minute. *ret_hidden says
+ * how many were not since it was told last; a line that was not seen for long is forgotten. */
+bool log_burst_may(struct log_burst *b, const char *line, hm_ms now_ms, uint64_t *ret_hidden);
+
 #endif

@@ -27,6 +27,18 @@ void driver_add_fence(const struct driver *d, struct copy *copy)
     copy->is_gate_open = d->report.is_gate_open;
 }
 
+bool driver_is_told(struct driver *d, char *text, size_t size)
+{
+    uint64_t hidden;
+    size_t n = strlen(text);
+
+    if (!log_burst_may(&d->steps, text, clock_boot_ms(), &hidden))
+        return false;
+    if (hidden > 0)
+        (void)snprintf(text + n, size - n, " hidden=%llu", (unsigned long long)hidden);
+    return true;
+}
+
 /* --- messages -----------------------------------------------------------------------------------
  */
 
@@ -81,6 +93,7 @@ static void persist(struct driver *d, const struct core_effect *e)
 static void fence(struct driver *d, const struct core_effect *e)
 {
     struct fence_request request = { .verb = FENCE_VERB_MODE };
+    char text[160];
 
     if (e->type == DO_THAW)
         request.verb = FENCE_VERB_THAW;
@@ -92,9 +105,11 @@ static void fence(struct driver *d, const struct core_effect *e)
         request.until_ms = e->fence.until_ms;
         request.is_gate_open = e->fence.is_gate_open;
     }
-    if (e->type != DO_FENCE || d->report.mode != e->fence.mode)
-        log_info("%s service=%s mode=%s", core_effect_name(e->type), d->settings->name,
-                 e->type == DO_FENCE ? fence_mode_name(e->fence.mode) : "-");
+    (void)snprintf(text, sizeof text, "%s service=%s mode=%s", core_effect_name(e->type),
+                   d->settings->name, e->type == DO_FENCE ? fence_mode_name(e->fence.mode) : "-");
+    if ((e->type != DO_FENCE || d->report.mode != e->fence.mode) &&
+        driver_is_told(d, text, sizeof text))
+        log_info("%s", text);
     (void)ad_fence_ask(d->fence,
                        &request); /* not there: the probes say so, and it is asked again */
 }
@@ -114,17 +129,23 @@ static void alert(struct driver *d, enum alert_kind kind, uint64_t epoch)
         [ALERT_DISK] = "the voter's state cannot be written: no vote from here",
         [ALERT_STOPPED] = "the cluster was forced on without this member: rebuild it",
     };
+    char text[200];
 
-    log_warn("alert service=%s epoch=%llu: %s", d->settings->name, (unsigned long long)epoch,
-             texts[kind]);
+    (void)snprintf(text, sizeof text, "alert service=%s epoch=%llu: %s", d->settings->name,
+                   (unsigned long long)epoch, texts[kind]);
+    if (driver_is_told(d, text, sizeof text))
+        log_warn("%s", text);
 }
 
 static void operate(struct driver *d, const struct core_effect *e)
 {
-    log_info("operation service=%s op=%u %s member=%s", d->settings->name, e->op,
-             core_effect_name(e->type),
-             e->type == DO_SET_NAMES || e->type == DO_MARKER ? "-"
-                                                             : member_name(d, e->copy.member));
+    bool has_member = e->type != DO_SET_NAMES && e->type != DO_MARKER;
+    char text[160];
+
+    (void)snprintf(text, sizeof text, "operation service=%s %s member=%s", d->settings->name,
+                   core_effect_name(e->type), has_member ? member_name(d, e->copy.member) : "-");
+    if (driver_is_told(d, text, sizeof text))
+        log_info("%s op=%u", text, e->op);
     d->type->carry_out(d->service, e);
 }
 

@@ -48,6 +48,7 @@ struct driver {
     struct fence_report report; /* the newest */
     struct driver_write write;
     struct log_repeat write_trouble;
+    struct log_burst steps; /* that are asked for until they work */
 
     struct ballot told_ballot; /* of the record that the service was told last */
     uint64_t told_version;
@@ -101,6 +102,10 @@ void driver_feed(struct driver *d, const struct core_event *ev);
 void driver_carry_out(struct driver *d, const struct core_effect *e);
 /* The newest probe with what the fence helper last said. */
 void driver_add_fence(const struct driver *d, struct copy *copy);
+/* What the core asks for until it is there is told as often as it helps: an outage of a minute must
+ * not fill the log. text: a line without what counts up; false: not this time. When it was left out
+ * before, how often is added to it, up to size. */
+bool driver_is_told(struct driver *d, char *text, size_t size);
 
 /* orders.c: requests of the command line, here or passed on by another member. */
 void orders_take_request(void *ctx, struct serve_call *call, const json_t *request);

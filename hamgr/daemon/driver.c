@@ -103,9 +103,11 @@ static void on_done(void *ctx, uint32_t op, bool is_ok, const char *why, const s
 {
     struct driver *d = ctx;
     struct core_event ev = { .type = ON_DONE };
+    char text[320];
 
-    if (!is_ok)
-        log_warn("operation failed service=%s op=%u: %s", d->settings->name, op, why);
+    (void)snprintf(text, sizeof text, "operation failed service=%s: %s", d->settings->name, why);
+    if (!is_ok && driver_is_told(d, text, sizeof text))
+        log_warn("%s op=%u", text, op);
     ev.done.op = op;
     ev.done.is_ok = is_ok;
     ev.done.copy = *copy;

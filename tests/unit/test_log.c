@@ -205,6 +205,61 @@ static void a_failure_at_time_zero_lasts_as_well(void **state)
     assert_true(log_repeat_ends(&r));
 }
 
+static bool may(struct log_burst *b, const char *line, hm_ms now_ms)
+{
+    uint64_t hidden;
+
+    return log_burst_may(b, line, now_ms, &hidden);
+}
+
+static void steps_in_turns_are_told_three_times_and_then_once_a_minute(void **state)
+{
+    struct log_burst b = { 0 };
+    uint64_t hidden = 9;
+
+    (void)state;
+    for (hm_ms i = 0; i < 3; i++) {
+        assert_true(may(&b, "suspend", 1000 + i));
+        assert_true(may(&b, "kill", 1000 + i));
+    }
+    for (hm_ms i = 0; i < 7; i++)
+        assert_false(may(&b, "suspend", 60993 + i));
+    assert_true(log_burst_may(&b, "suspend", 61000, &hidden));
+    assert_int_equal(hidden, 7);
+    assert_false(may(&b, "suspend", 61001));
+    assert_true(log_burst_may(&b, "suspend", 121000, &hidden));
+    assert_int_equal(hidden, 1);
+}
+
+static void a_step_that_is_over_may_be_told_again(void **state)
+{
+    struct log_burst b = { 0 };
+    uint64_t hidden = 9;
+
+    (void)state;
+    assert_true(may(&b, "suspend", 1000));
+    assert_true(log_burst_may(&b, "suspend", 61000, &hidden));
+    assert_int_equal(hidden, 0);
+    assert_true(may(&b, "suspend", 61001));
+    assert_true(may(&b, "suspend", 61002));
+    assert_false(may(&b, "suspend", 61003));
+}
+
+static void the_oldest_of_too_many_lines_is_forgotten(void **state)
+{
+    struct log_burst b = { 0 };
+    char line[8];
+
+    (void)state;
+    for (int i = 0; i < LOG_BURST_LINES + 1; i++)
+        for (int k = 0; k < LOG_BURST_TIMES; k++) {
+            (void)snprintf(line, sizeof line, "%d", i);
+            assert_true(may(&b, line, 1000 + i));
+        }
+    assert_false(may(&b, "1", 1100));
+    assert_true(may(&b, "0", 1100));
+}
+
 #define CAUGHT(test) cmocka_unit_test_setup_teardown(test, catch_stderr, give_stderr_back)
 
 int main(void)
@@ -219,6 +274,9 @@ int main(void)
         CAUGHT(errno_stays_as_it_is),
         cmocka_unit_test(a_repeating_failure_is_told_once_a_minute),
         cmocka_unit_test(a_failure_at_time_zero_lasts_as_well),
+        cmocka_unit_test(steps_in_turns_are_told_three_times_and_then_once_a_minute),
+        cmocka_unit_test(a_step_that_is_over_may_be_told_again),
+        cmocka_unit_test(the_oldest_of_too_many_lines_is_forgotten),
     };
 
     return cmocka_run_group_tests_name("log", tests, NULL, NULL);
