@@ -220,6 +220,8 @@ static void look_before(struct driver *driver, const struct asker *a, uint8_t to
     unsigned fit = 0;
     json_t *document;
 
+    if (to == c->self)
+        add_check(checks, r->member[to].name, false, "it is the primary already");
     add_check(checks, "not paused", !r->is_paused,
               r->is_paused ? "the cluster is paused: resume it first"
                            : "the cluster is not paused");
@@ -273,9 +275,13 @@ static void pass_on(struct driver *driver, const struct asker *a, const json_t *
     const char *name;
     char *text;
 
-    if (a->call == NULL || leader == HM_NOBODY) {
-        answer_failure(d, a, a->call == NULL ? HM_REFUSED : HM_NO_QUORUM,
-                       "no member holds the service now", "'hamgr status' shows why");
+    if (leader == HM_NOBODY) {
+        answer_failure(d, a, HM_NO_QUORUM, "no member holds the lease now",
+                       "'hamgr status' shows each member and why");
+        return;
+    }
+    if (a->call == NULL) { /* passed on once already: not in a circle */
+        answer_failure(d, a, HM_REFUSED, "the primary has just changed", "try again");
         return;
     }
     name = core_record(&driver->core)->member[leader].name;
@@ -319,6 +325,17 @@ static void take_switchover(struct driver *driver, const struct asker *a, const 
         give_order(driver, a, &order);
 }
 
+/* Who takes orders now. While a new version of the record spreads, its holder is the same. */
+static uint8_t find_leader(const struct core *c)
+{
+    const struct record *r = core_record(c);
+    uint8_t leader = core_leader(c);
+
+    if (leader == c->self)
+        return leader;
+    return r != NULL && c->state == ST_FOLLOWING ? r->holder : HM_NOBODY;
+}
+
 static void take_order_request(struct daemon *d, const struct asker *a, const json_t *request)
 {
     const char *command = text_of(request, "command");
@@ -328,7 +345,7 @@ static void take_order_request(struct daemon *d, const struct asker *a, const js
 
     if (driver == NULL)
         return;
-    leader = core_leader(&driver->core);
+    leader = find_leader(&driver->core);
     if (leader == HM_NOBODY || leader != driver->core.self) {
         pass_on(driver, a, request, leader);
         return;
@@ -361,8 +378,9 @@ static json_t *look(struct daemon *d, const char *command, const char *service)
         document = report_history(r, service);
     else if (strcmp(command, "members") == 0)
         document = report_members(r);
-    else if (strcmp(command, "ping") == 0)
-        document = json_pack("{s:s}", "node", d->settings.node);
+    else if (strcmp(command, "ping") == 0 || strcmp(command, "version") == 0)
+        document =
+            json_pack("{s:s, s:s}", "node", d->settings.node, "software", "hamgr " HAMGR_VERSION);
     free(r);
     return document;
 }

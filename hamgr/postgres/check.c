@@ -11,6 +11,7 @@
 enum need {
     NEED_IS,       /* exactly this text */
     NEED_IS_NOT,   /* anything else */
+    NEED_WAITS,    /* this text, or the stronger one */
     NEED_AT_LEAST, /* this number and as many for each member of the cluster as `each` says */
 };
 
@@ -30,14 +31,18 @@ static const struct check {
     { "restart_after_crash", NEED_IS,     "on",    0, 0, false, "the server recovers in place from the crash of a backend" },
     { "wal_level",         NEED_IS_NOT, "minimal", 0, 0, true,  "standbys need the log" },
     { "listen_addresses",  NEED_IS_NOT, "localhost", 0, 0, true, "standbys connect from other hosts" },
-    { "synchronous_commit", NEED_IS_NOT, "off",    0, 0, false, "commits would be acknowledged before they are safe" },
-    { "synchronous_commit", NEED_IS_NOT, "local",  0, 0, false, "commits would not wait for a standby" },
-    { "synchronous_commit", NEED_IS_NOT, "remote_write", 0, 0, false, "a standby may not have flushed what is acknowledged" },
+    { "synchronous_commit", NEED_WAITS,   "on",    0, 0, false, "commits would be acknowledged before a standby has them" },
     { "max_wal_senders",   NEED_AT_LEAST, NULL,    2, 1, true,  "each member streams, and may be cloned" },
     { "max_replication_slots", NEED_AT_LEAST, NULL, 0, 1, true, "each member keeps a slot for each other" },
     { "recovery_target_timeline", NEED_IS, "latest", 0, 0, true, "standbys go on to the new primary's timeline" },
     /* clang-format on */
 };
+
+/* hamgr's own connections lower synchronous_commit for themselves: what counts is the file. */
+static const char settings_sql[] =
+    "SELECT name, CASE WHEN name <> 'synchronous_commit' THEN setting ELSE coalesce(("
+    "SELECT f.setting FROM pg_file_settings f WHERE f.name = 'synchronous_commit' AND f.applied "
+    "ORDER BY seqno DESC LIMIT 1), boot_val) END FROM pg_settings";
 
 struct asking {
     struct service *s; /* borrowed */
@@ -75,6 +80,8 @@ static void look_at(const struct service *s, const struct check *c, const char *
     (void)snprintf(number, sizeof number, "%d", wanted);
     if (c->need == NEED_AT_LEAST)
         ret->is_ok = strtol(value, NULL, 10) >= wanted;
+    else if (c->need == NEED_WAITS)
+        ret->is_ok = strcmp(value, c->text) == 0 || strcmp(value, "remote_apply") == 0;
     else
         ret->is_ok = (strcmp(value, c->text) == 0) == (c->need == NEED_IS);
     if (ret->is_ok) {
@@ -87,7 +94,7 @@ static void look_at(const struct service *s, const struct check *c, const char *
                        c->text, after);
     else
         (void)snprintf(ret->next, sizeof ret->next, "ALTER SYSTEM SET %s = %s%s", c->name,
-                       c->need == NEED_IS ? c->text : number, after);
+                       c->need == NEED_AT_LEAST ? number : c->text, after);
 }
 
 /* pg_rewind needs to know which pages a diverged copy touched. */
@@ -149,12 +156,8 @@ static void answered(void *ctx, enum conn_outcome outcome, const PGresult *resul
     } else {
         look_at_version(result, &findings[n++]);
         look_at_hints(result, &findings[n++]);
-        for (size_t i = 0; i < HM_ARRAY_LEN(checks); i++) {
-            look_at(a->s, &checks[i], find(result, checks[i].name), &findings[n]);
-            /* Several rows about one setting say something only when they are not met. */
-            if (!findings[n].is_ok || i == 0 || strcmp(checks[i].name, checks[i - 1].name) != 0)
-                n++;
-        }
+        for (size_t i = 0; i < HM_ARRAY_LEN(checks); i++)
+            look_at(a->s, &checks[i], find(result, checks[i].name), &findings[n++]);
         a->then(a->ctx, findings, n);
     }
     free(a);
@@ -170,7 +173,7 @@ void postgres_check(struct service *s, service_checked *then, void *ctx)
         return;
     }
     *a = here;
-    if (conn_ask(s->watch, "SELECT name, setting FROM pg_settings", CHECK_TIMEOUT_MS, answered, a))
+    if (conn_ask(s->watch, settings_sql, CHECK_TIMEOUT_MS, answered, a))
         return;
     free(a);
     fail(&here, "it is not connected");

@@ -44,8 +44,10 @@ struct service {
     struct worker *resolver; /* owned; names of hosts, made when the first is asked for */
     int only_work; /* the server process of `work` once all others that could change settings are
                       gone; 0: not known */
-    struct probe *probe;        /* owned */
-    struct note_job *note_jobs; /* owned: being written, or waiting for it */
+    struct probe *probe;           /* owned */
+    struct signal_job *signal_job; /* owned: standby.signal is being written */
+    uint64_t signal_server_id;     /* the primary for which that was done; 0: none */
+    struct note_job *note_jobs;    /* owned: being written, or waiting for it */
 };
 
 /* Probes anew, then calls `then` with the finding in s->seen (and the host's on_copy, too): what an
@@ -58,6 +60,9 @@ void postgres_note(struct service *s, const struct notes *changed,
 
 /* check.c: service_type.check. Not while the service is being closed. */
 void postgres_check(struct service *s, service_checked *then, void *ctx);
+
+/* Sees to it that a rightful primary has standby.signal in its directory; once for each start. */
+void postgres_keep_signal(struct service *s);
 
 /* op.c. Begins an operation, or does what effect.h says of one that is under way. */
 void postgres_carry_out(struct service *s, const struct core_effect *e);

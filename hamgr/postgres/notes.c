@@ -173,7 +173,7 @@ static enum hm_rc save_as(const char *state_dir, const char *service, const char
                           const struct notes *n, struct hm_err *err)
 {
     char text[FILE_MAX], name[HM_NAME_MAX + 8];
-    size_t size;
+    size_t size = 0;
     enum hm_rc rc;
     int dir;
 
@@ -204,7 +204,7 @@ enum hm_rc notes_load(const char *state_dir, const char *service, const char *da
     char path[512], place[PLACE_MAX], text[FILE_MAX];
     struct notes n = { .copy_id = 0 };
     char *noted = "";
-    size_t size;
+    size_t size = 0;
     enum hm_rc rc;
     bool has_data = notes_identify(data_dir, place, sizeof place);
 

@@ -1,5 +1,6 @@
 /* postgres.c - the door: what hamgrd knows as a service of kind PostgreSQL. */
 #include "base/log.h"
+#include "postgres/datadir.h"
 #include "postgres/probe.h"
 
 #include <stdio.h>
@@ -131,6 +132,58 @@ static enum hm_rc make_connections(struct service *s, struct hm_err *err)
     return conn_new(&c, &s->watch, err);
 }
 
+/* --- standby.signal of a primary ---------------------------------------------------------------
+ */
+
+struct signal_job {
+    struct worker_job base;
+    struct service *s;
+    enum hm_rc rc;
+    struct hm_err err;
+};
+
+static void run_signal(struct worker_job *base)
+{
+    struct signal_job *job = (struct signal_job *)base;
+
+    job->rc = datadir_mark_standby(job->s->config.service->data_dir, &job->err);
+}
+
+static void done_signal(struct worker_job *base)
+{
+    struct signal_job *job = (struct signal_job *)base;
+
+    if (job->rc != HM_OK) {
+        log_error("unguarded service=%s: a start by hand would be writable: %s",
+                  job->s->config.service->name, job->err.text);
+        job->s->signal_server_id = 0; /* tried again with the next probe */
+    }
+    job->s->signal_job = NULL;
+    free(job);
+}
+
+/* PostgreSQL removes the file when it is promoted, and a primary that was adopted never had it.
+ * With it every start, by hand or after a crash, comes up in recovery, and waits there for the
+ * lease. */
+void postgres_keep_signal(struct service *s)
+{
+    struct signal_job *job;
+    bool is_rightful = s->is_followed && s->record.holder == s->self &&
+                       s->seen.state == COPY_PRIMARY && s->seen.copy_id == s->record.copy_id;
+
+    if (!is_rightful || s->signal_job != NULL || s->signal_server_id == s->seen.server_id)
+        return;
+    job = calloc(1, sizeof *job);
+    if (job == NULL)
+        return; /* the next probe tries again */
+    job->base.run = run_signal;
+    job->base.done = done_signal;
+    job->s = s;
+    s->signal_job = job;
+    s->signal_server_id = s->seen.server_id;
+    worker_add(s->worker, &job->base);
+}
+
 /* --- service.h ------------------------------------------------------------------------------- */
 
 static void close_service(struct service *s)
@@ -141,6 +194,7 @@ static void close_service(struct service *s)
     conn_free(s->watch);
     worker_free(s->worker);
     probe_free(s->probe);
+    free(s->signal_job);
     while (s->note_jobs != NULL) {
         struct note_job *next = s->note_jobs->next;
 
@@ -188,6 +242,7 @@ static void note_record(struct service *s, const struct record *r, uint8_t self,
     s->record = *r;
     s->self = self;
     s->is_followed = is_followed;
+    postgres_keep_signal(s);
 }
 
 static void note_fence(struct service *s, bool is_there, const struct fence_report *report)

@@ -39,7 +39,7 @@ struct files_job {
 static void complain(struct files *f, const char *text)
 {
     if (f->why[0] == 0)
-        (void)snprintf(f->why, sizeof f->why, "%s", text);
+        (void)snprintf(f->why, sizeof f->why, "%.*s", (int)sizeof f->why - 1, text);
 }
 
 static int64_t changed_ns(const char *data_dir, const char *name)

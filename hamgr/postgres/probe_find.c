@@ -127,6 +127,7 @@ void probe_finish(struct probe *p, const struct copy *found)
     probe_arm(p->tick, next_look_ms(p, &c));
     p->is_again = false;
     s->config.host.on_copy(s->config.host.ctx, &s->seen);
+    postgres_keep_signal(s);
     tell_waiters(p);
 }
 

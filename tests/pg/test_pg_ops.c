@@ -117,6 +117,26 @@ static void a_new_database_starts_as_a_standby_and_is_promoted(void **state)
     passed();
 }
 
+/* One that was adopted never had the file; one whose hamgrd died while promoting may lack it. */
+static void a_rightful_primary_is_given_its_standby_signal(void **state)
+{
+    struct trio *t = *state;
+    const char *data = t->member[DB1].settings.service[0].data_dir;
+
+    assert_int_equal(trio_shell("rm '%s/standby.signal'", data), 0);
+    trio_reopen(t, DB1);
+    t->record.holder = DB2;
+    trio_tell(t);
+    trio_let(t, 500);
+    expect_file(t, DB1, "standby.signal", false); /* not the rightful one */
+    t->record.holder = DB1;
+    t->record.copy_id = t->member[DB1].copy.copy_id;
+    trio_tell(t);
+    trio_let(t, 500);
+    expect_file(t, DB1, "standby.signal", true);
+    passed();
+}
+
 static void an_absent_copy_is_cloned_and_follows(void **state)
 {
     struct trio *t = *state;
@@ -544,6 +564,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         GOES_ON(a_new_database_starts_as_a_standby_and_is_promoted),
+        GOES_ON(a_rightful_primary_is_given_its_standby_signal),
         GOES_ON(an_absent_copy_is_cloned_and_follows),
         GOES_ON(commits_wait_for_the_named),
         GOES_ON(a_marker_goes_on_when_the_standby_comes),
