@@ -57,7 +57,7 @@ def test_guard(get_cluster):
     host.link(True)
     for entry in (host.dir / 'run').iterdir():
         entry.unlink()
-    guarded = c.hamgr(host, 'guard', 'pg', check=False)
+    guarded = c.hamgr(host, 'guard', '--service', 'pg')
     server.start(wait=False)
     wait_until('the server answers', lambda: server.query('SELECT 1', timeout=2, check=False) == '1', 20)
     assert server.is_standby(), f'a second writable primary: guard said {guarded}'
