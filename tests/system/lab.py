@@ -118,7 +118,6 @@ class Group:
         """Every process is gone when it returns, frozen or not."""
         if not self.path.exists():
             return
-        self.thaw()
 
         def is_empty():
             pids = self.pids()
@@ -128,6 +127,9 @@ class Group:
                 except ProcessLookupError:
                     pass
             return not pids
+        self.freeze()  # nobody does anything between the first signal and the last
+        is_empty()
+        self.thaw()
         wait_until(f'no process is left in {self.path.name}', is_empty, 10, 0.005)
 
     def remove(self):
@@ -148,8 +150,9 @@ class Group:
 class Process:
     """A process that the lab started; its output goes to a log file."""
 
-    def __init__(self, popen, name, log):
+    def __init__(self, popen, name, log, is_in_group):
         self.popen = popen
+        self.is_in_group = is_in_group
         self.name = name
         self.log = log
 
@@ -232,7 +235,7 @@ class Host:
                                      start_new_session=True, **options)
         if self.lab.has_times:
             threading.Thread(target=_stamp, args=(popen.stdout, log), daemon=True).start()
-        self.processes[name] = Process(popen, name, log)
+        self.processes[name] = Process(popen, name, log, in_group)
         return self.processes[name]
 
     def link(self, is_up):
@@ -255,9 +258,10 @@ class Host:
         """The power is gone: no process is left, files stay."""
         self.group.kill_all()
         self.is_frozen = False
-        for process in self.processes.values():
-            process.popen.wait(10)
-        self.processes.clear()
+        for name, process in list(self.processes.items()):
+            if process.is_in_group:
+                process.popen.wait(10)
+                del self.processes[name]
 
     def flush_rules(self):
         """A kernel that has just booted has no packet filter."""

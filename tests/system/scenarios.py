@@ -68,7 +68,7 @@ class Watch:
         self.moving.wait_ack_after(after or now(), limit_s)
         self.moving.wait_acks(20)
 
-    def finish(self, limit_s=60):
+    def finish(self, limit_s=25):
         """Waits for the cluster to be whole and looks at everything that was acknowledged."""
         new = self.cluster.wait_healthy(limit_s)
         self.moving.wait_acks(20)
