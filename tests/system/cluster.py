@@ -83,7 +83,7 @@ class Cluster:
         for host in [*self.db.values(), *self.witness.values()]:
             self._configure(host)
         for host in self.db.values():
-            self.lab.mount_small(host.dir / 'state', 256)
+            self.lab.mount_small(host.dir / 'state', 16384)
 
     # --- configuration ---------------------------------------------------------------------------
 
