@@ -138,6 +138,20 @@ enum hm_rc datadir_unmark_standby(const char *data_dir, struct hm_err *err)
     return rc == HM_OK ? drop_file(data_dir, "recovery.signal", err) : rc;
 }
 
+bool datadir_is_rewound(const char *data_dir)
+{
+    struct hm_err err;
+    char *text = NULL;
+    int dir = open(data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool is_rewound = dir >= 0 && datadir_read(dir, "backup_label", 4096, &text, &err) == HM_OK &&
+                      text != NULL && strstr(text, "BACKUP METHOD: pg_rewind") != NULL;
+
+    free(text);
+    if (dir >= 0)
+        (void)close(dir); /* opened for reading: nothing can be lost */
+    return is_rewound;
+}
+
 enum hm_rc datadir_drop_pid_file(const char *data_dir, struct hm_err *err)
 {
     return drop_file(data_dir, "postmaster.pid", err);

@@ -21,6 +21,10 @@ enum hm_rc datadir_mark_standby(const char *data_dir, struct hm_err *err) HM_MUS
 /* Takes it away again, and recovery.signal: pg_rewind's own recovery refuses both. */
 enum hm_rc datadir_unmark_standby(const char *data_dir, struct hm_err *err) HM_MUST_CHECK;
 
+/* pg_rewind was here and the server did not run since: recovery begins where it says, and ends only
+ * beyond the log that it brought along. */
+bool datadir_is_rewound(const char *data_dir);
+
 /* A postmaster.pid that a dead server left behind: the number may be another process' by now. */
 enum hm_rc datadir_drop_pid_file(const char *data_dir, struct hm_err *err) HM_MUST_CHECK;
 

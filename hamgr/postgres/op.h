@@ -33,6 +33,7 @@ struct op_job {
     char data_dir[SETTINGS_PATH_MAX];
     char path[3][OP_PATH_MAX];  /* as the job needs them */
     char text[OP_CONNINFO_MAX]; /* copied to op->text at the end, like number to op->number */
+    char conninfo[OP_CONNINFO_MAX];
     uint64_t number;
     enum hm_rc rc;
     struct hm_err err;

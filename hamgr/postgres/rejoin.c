@@ -25,8 +25,7 @@ enum {
 
 #define HOUR_MS 3600000
 
-/* --- what all three need -----------------------------------------------------------------------
- */
+/* --- what all three need ---------------------------------------------------------------------- */
 
 static void set_paths(struct op *op)
 {
@@ -115,8 +114,7 @@ static bool has_processes(const struct op *op)
                                       seen->state != COPY_REBUILDING);
 }
 
-/* --- the source --------------------------------------------------------------------------------
- */
+/* --- the source ------------------------------------------------------------------------------- */
 
 static void ask_source(struct op *op);
 
@@ -200,8 +198,7 @@ static void need_source(struct op *op, op_step *then)
     ask_source(op);
 }
 
-/* --- rewind ------------------------------------------------------------------------------------
- */
+/* --- rewind ----------------------------------------------------------------------------------- */
 
 static enum hm_rc finish_rewind(struct op_job *job, struct hm_err *err)
 {
@@ -247,6 +244,8 @@ static void rewound(struct op *op, const struct child_end *end)
         op_doing(op, "rewind: settings");
         job = op_new_job(op, finish_rewind);
         op_first_names(op, job->text, sizeof job->text);
+        (void)op_conninfo(op, false, job->conninfo, sizeof job->conninfo); /* checked long ago */
+        conninfo_add(job->conninfo, sizeof job->conninfo, "application_name", "hamgr rewind");
         op_run_job(op, job, note_made);
         return;
     }
@@ -323,12 +322,15 @@ static void rewind_prepared(struct op *op)
     }
 }
 
-/* The single-user server inside pg_rewind refuses to run as a standby. */
+/* The single-user server inside pg_rewind refuses to run as a standby, and on a copy that was
+ * rewound before it would write a checkpoint of its own on the timeline of the source. */
 static enum hm_rc prepare_rewind(struct op_job *job, struct hm_err *err)
 {
     int version = 0;
     enum hm_rc rc = datadir_version(job->data_dir, &version, err);
 
+    if (datadir_is_rewound(job->data_dir))
+        return hm_fail(err, HM_REFUSED, "it was rewound before and never came up since");
     if (rc == HM_OK)
         rc = datadir_keep_configs(job->data_dir, job->path[PATH_KEEP], err);
     if (rc == HM_OK)
@@ -369,8 +371,7 @@ static void begin_rewind(struct op *op)
 
 const struct op_kind op_rewind = { DO_REWIND, begin_rewind, op_nothing, 24 * HOUR_MS };
 
-/* --- clone -------------------------------------------------------------------------------------
- */
+/* --- clone ------------------------------------------------------------------------------------ */
 
 /* In the new directory: settings of this node, then it takes the place of the old one. */
 static enum hm_rc finish_clone(struct op_job *job, struct hm_err *err)
@@ -504,8 +505,7 @@ static void begin_clone(struct op *op)
 
 const struct op_kind op_clone = { DO_CLONE, begin_clone, op_nothing, 7 * 24 * HOUR_MS };
 
-/* --- init --------------------------------------------------------------------------------------
- */
+/* --- init ------------------------------------------------------------------------------------- */
 
 static enum hm_rc finish_init(struct op_job *job, struct hm_err *err)
 {

@@ -405,7 +405,7 @@ enum hm_rc wal_find_end(const char *data_dir, const struct wal_control *control,
                      "no whole record of the log at %" PRIX32 "/%" PRIX32
                      ", where recovery would begin: restore this copy or let it be cloned",
                      (uint32_t)(control->redo >> 32), (uint32_t)control->redo);
-    else if (end.offset < control->needed)
+    else if (end.offset < control->needed && !control->is_backup) /* else the rest is streamed */
         rc = hm_fail(err, HM_BAD_INPUT,
                      "the log ends at %" PRIX32 "/%" PRIX32 ", but the data need it up to %" PRIX32
                      "/%" PRIX32 ": restore this copy or let it be cloned",
