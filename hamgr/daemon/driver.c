@@ -97,6 +97,9 @@ static void on_copy(void *ctx, const struct copy *copy)
 
     driver_add_fence(d, &ev.copy);
     driver_feed(d, &ev);
+    /* It may have begun before the newest operation ended, and was not believed. */
+    if (d->service != NULL && copy->taken_at_ms <= d->core.op_ended_ms)
+        d->type->look(d->service);
 }
 
 static void on_done(void *ctx, uint32_t op, bool is_ok, const char *why, const struct copy *copy)
