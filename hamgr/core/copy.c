@@ -4,12 +4,24 @@
  * step. A wish stays until a probe shows it fulfilled; nothing is asked for only once. */
 #include "core/inner.h"
 
-#define STOP_HEARTBEATS 40 /* how long a clean stop may take before the server is killed */
+#define STOP_HEARTBEATS 40   /* how long a clean stop may take before the server is killed */
+#define STREAM_HEARTBEATS 40 /* how long a follower may be without a stream before it is mended */
 
 #include <string.h>
 
 /* --- the copy of a follower --------------------------------------------------------------------
  */
+
+/* It is told whom to follow, and a stream runs, or did a moment ago. Without one it is told again:
+ * somebody may have dropped its slot. */
+static bool is_led_by(struct core *c, uint8_t holder)
+{
+    hm_ms since_ms = hm_max_ms(c->stream_ms, c->op_ended_ms);
+
+    return c->copy.follows == holder &&
+           (c->copy.is_streaming ||
+            !core_due(c, since_ms + STREAM_HEARTBEATS * core_heartbeat_ms(c)));
+}
 
 static void follow(struct core *c, uint8_t holder)
 {
@@ -20,7 +32,7 @@ static void follow(struct core *c, uint8_t holder)
     if (r->kind == SERVICE_REDIS && r->goal != DURABILITY_ASYNC &&
         !record_pairs_have(r, c->self, c->copy.copy_id))
         return;
-    if ((record_timeline(r)->timeline & HM_TIMELINE_OPEN) != 0 || c->copy.follows == holder)
+    if ((record_timeline(r)->timeline & HM_TIMELINE_OPEN) != 0 || is_led_by(c, holder))
         return;
     e = core_ask_copy(c, DO_FOLLOW, holder);
     if (e != NULL)

@@ -105,6 +105,7 @@ struct core {
     uint32_t probes;             /* how many have been heard of */
     uint32_t fence_asked_probes; /* ... when the fence was last told another mode */
     hm_ms copy_noted_ms;         /* when that probe was heard of */
+    hm_ms stream_ms;             /* when it was last seen streaming, or told to */
 
     struct msg inbox[CORE_INBOX_MAX]; /* requests that wait for a write (R3); records are copied */
     struct record inbox_record[CORE_INBOX_MAX];

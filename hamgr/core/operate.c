@@ -84,6 +84,8 @@ static void store_copy(struct core *c, const struct copy *copy)
         is_own = copy->copy_id == core_known(c)->copy_id;
     }
     note_names(c, copy);
+    if (copy->is_streaming || copy->follows != c->copy.follows)
+        c->stream_ms = c->now_ms;
     if (copy->copy_id != c->copy.copy_id) {
         c->is_rewind_impossible = false;
         c->copy_since_ms = c->now_ms;

@@ -58,6 +58,23 @@ static void a_standby_that_follows_is_left_alone(void **state)
     assert_int_equal(t.copy.fence, FENCE_STANDBY);
 }
 
+/* Its slot is gone, say: the server itself tries for ever, and in vain. */
+static void a_standby_that_does_not_stream_is_told_again(void **state)
+{
+    (void)state;
+    t.copy.is_streaming = false;
+    runs_for(40 * TOLD_HEARTBEAT_MS - 100);
+    assert_int_equal(t.asked[DO_FOLLOW], 0);
+    runs_for(200);
+    assert_int_equal(t.asked[DO_FOLLOW], 1);
+    assert_int_equal(t.last[DO_FOLLOW].copy.member, DB1);
+    t.copy.is_streaming = false; /* and that did not help either */
+    runs_for(40 * TOLD_HEARTBEAT_MS - 200);
+    assert_int_equal(t.asked[DO_FOLLOW], 1);
+    runs_for(400);
+    assert_int_equal(t.asked[DO_FOLLOW], 2);
+}
+
 static void a_server_that_is_down_is_started_and_follows(void **state)
 {
     (void)state;
@@ -366,6 +383,7 @@ int main(void)
         TEST(a_standby_follows_whoever_renews),
         TEST(nobody_is_followed_before_it_renews),
         TEST(a_standby_that_follows_is_left_alone),
+        TEST(a_standby_that_does_not_stream_is_told_again),
         TEST(a_server_that_is_down_is_started_and_follows),
         TEST(a_failed_operation_is_asked_for_again_but_not_at_once),
         TEST(a_diverged_copy_is_stopped_rewound_and_started),
