@@ -48,6 +48,7 @@ struct service {
     struct signal_job *signal_job; /* owned: standby.signal is being written */
     uint64_t signal_server_id;     /* the primary for which that was done; 0: none */
     struct note_job *note_jobs;    /* owned: being written, or waiting for it */
+    struct slots *slots;        /* owned */
 };
 
 /* Probes anew, then calls `then` with the finding in s->seen (and the host's on_copy, too): what an
@@ -76,6 +77,18 @@ void postgres_slot_name(char *buffer, size_t size, const char *member, uint64_t 
 /* The member and copy id that a slot's name stands for; false: not one of ours. */
 bool postgres_slot_parse(const struct record *r, const char *slot_name, uint8_t *ret_slot,
                          uint64_t *ret_copy_id);
+/* slots.c: every now and then drops slots of copies that are gone. */
+struct slots;
+enum hm_rc slots_new(struct service *s, struct slots **ret, struct hm_err *err) HM_MUST_CHECK;
+void slots_free(struct slots *l);
+struct slot_seen {
+    char name[64];
+    bool is_active;
+};
+/* Nobody will come back to slot `at` of the n that are there: its member streams as another copy,
+ * or this is a standby, and nobody streams from those. */
+bool slot_is_stale(const struct record *r, const struct slot_seen *all, size_t n, size_t at,
+                   bool is_standby);
 /* Writes the value of synchronous_standby_names: (empty, 0) is the empty one. False: it does not
  * fit, or the record does not know a member of the pair. */
 bool postgres_names_value(const struct record *r, enum names_state names, const struct pair *pair,

@@ -190,6 +190,7 @@ static void close_service(struct service *s)
 {
     if (s->probe != NULL)
         postgres_op_drop(s);
+    slots_free(s->slots);
     conn_free(s->work);
     conn_free(s->watch);
     worker_free(s->worker);
@@ -223,6 +224,8 @@ static enum hm_rc open_service(const struct service_config *config, struct servi
         rc = make_connections(s, err);
     if (rc == HM_OK)
         rc = probe_new(s, &s->probe, err);
+    if (rc == HM_OK)
+        rc = slots_new(s, &s->slots, err);
     if (rc != HM_OK) {
         close_service(s);
         return rc;
