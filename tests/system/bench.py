@@ -186,7 +186,7 @@ def table(args):
 
 def soak(minutes):
     """All cores and the disk are busy with other things; nobody may lose the lease for that."""
-    c = clusters.Cluster(DEFAULT, 'release')
+    c = clusters.Cluster(Kind(on_disk=True), 'release')
     scratch = clusters.REPOSITORY / 'build' / f'soak-{c.lab.id}'
     try:
         primary = c.start()

@@ -53,6 +53,7 @@ class Kind:
     durability: str = 'async'
     dbs: int = 2
     witnesses: int = 1
+    on_disk: bool = False  # files on this machine's disk instead of in memory
 
 
 class Cluster:
@@ -61,7 +62,7 @@ class Cluster:
     def __init__(self, kind=Kind(), mode=None, lab_id=None):
         self.kind = kind
         built = REPOSITORY / 'build' / (mode or os.environ.get('MODE', 'debug'))
-        self.lab = lab.Lab(lab_id, has_times=not lab_id)
+        self.lab = lab.Lab(lab_id, has_times=not lab_id, on_disk=kind.on_disk)
         # the servers' user need not be able to read the source tree
         self.bin = self.lab.dir / 'bin'
         self.bin.mkdir()

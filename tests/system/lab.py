@@ -283,6 +283,7 @@ def group_of(user):
 # --- the lab ----------------------------------------------------------------------------------------
 
 RUN = pathlib.Path('/run')  # where the labs' file systems are mounted
+DISK = pathlib.Path('/var/tmp')  # where files are of a lab that shall feel the disk
 
 
 def start_time(pid):
@@ -298,7 +299,7 @@ class Lab:
 
     _open = {}
 
-    def __init__(self, lab_id=None, has_times=True):
+    def __init__(self, lab_id=None, has_times=True, on_disk=False):
         if os.geteuid() != 0:
             raise LabError('the lab needs root: it makes network namespaces')
         self.id = lab_id or secrets.token_hex(2)
@@ -312,8 +313,12 @@ class Lab:
             raise LabError(f'there is a lab of the name {self.id} already')
         Lab._open[self.id] = self
         self.dir.mkdir(mode=0o755)
-        # files are in memory: what is measured is hamgr, not the disk of this machine
-        run(['mount', '-t', 'tmpfs', '-o', 'size=75%,mode=0755', 'hamgr-test', self.dir])
+        if on_disk:
+            backing = DISK / self.dir.name
+            backing.mkdir(mode=0o755)
+            run(['mount', '--bind', backing, self.dir])
+        else:  # files are in memory: what is measured is hamgr, not the disk of this machine
+            run(['mount', '-t', 'tmpfs', '-o', 'size=75%,mode=0755', 'hamgr-test', self.dir])
         run(['mount', '--make-private', self.dir])
         # and so is shared memory that a killed server leaves behind
         (self.dir / 'ipc').touch()
@@ -413,6 +418,7 @@ def remove(lab_id, directory):
     for mount in reversed(inside):
         run(['umount', '-l', mount])
     shutil.rmtree(directory, ignore_errors=True)
+    shutil.rmtree(DISK / directory.name, ignore_errors=True)
 
 
 def sweep():
