@@ -1,6 +1,7 @@
 #include "postgres/datadir.h"
 
 #include "adapter/store.h"
+#include "probe/procs.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -152,9 +153,27 @@ bool datadir_is_rewound(const char *data_dir)
     return is_rewound;
 }
 
+/* The file is what keeps a second server out. */
+static enum hm_rc check_unused(const char *data_dir, struct hm_err *err)
+{
+    const struct procs_spec spec = { .executable = "postgres", .data_dir = data_dir };
+    struct procs *procs = malloc(sizeof *procs);
+    enum hm_rc rc;
+
+    if (procs == NULL)
+        return hm_fail(err, HM_FAILED, "no memory to look for processes");
+    rc = procs_scan(&spec, procs, err);
+    if (rc == HM_OK && procs->n > 0)
+        rc = hm_fail(err, HM_REFUSED, "process %d works in '%s'", (int)procs->pid[0], data_dir);
+    free(procs);
+    return rc;
+}
+
 enum hm_rc datadir_drop_pid_file(const char *data_dir, struct hm_err *err)
 {
-    return drop_file(data_dir, "postmaster.pid", err);
+    enum hm_rc rc = check_unused(data_dir, err);
+
+    return rc != HM_OK ? rc : drop_file(data_dir, "postmaster.pid", err);
 }
 
 /* --- timelines ---------------------------------------------------------------------------------

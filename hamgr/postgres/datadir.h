@@ -25,7 +25,8 @@ enum hm_rc datadir_unmark_standby(const char *data_dir, struct hm_err *err) HM_M
  * beyond the log that it brought along. */
 bool datadir_is_rewound(const char *data_dir);
 
-/* A postmaster.pid that a dead server left behind: the number may be another process' by now. */
+/* A postmaster.pid that a dead server left behind: the number may be another process' by now.
+ * HM_REFUSED: a server works in the directory. */
 enum hm_rc datadir_drop_pid_file(const char *data_dir, struct hm_err *err) HM_MUST_CHECK;
 
 /* Timeline history files that stand for numbers which this copy never ran on.

@@ -2,10 +2,13 @@
 #include "tests/cm.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 struct place {
@@ -118,6 +121,43 @@ static void the_mark_of_a_standby_comes_and_goes(void **state)
     assert_int_equal(datadir_mark_standby(p->old, &p->err), HM_FAILED);
 }
 
+/* A process that is called postgres and works in the directory. */
+static pid_t run_server(const char *data_dir)
+{
+    int ready[2];
+    pid_t pid;
+    char c;
+
+    assert_int_equal(pipe(ready), 0);
+    pid = fork();
+    if (pid == 0) {
+        if (chdir(data_dir) == 0 && prctl(PR_SET_NAME, "postgres") == 0)
+            (void)!write(ready[1], "", 1);
+        (void)pause();
+        _exit(0);
+    }
+    assert_true(pid > 0);
+    assert_int_equal(read(ready[0], &c, 1), 1);
+    (void)close(ready[0]);
+    (void)close(ready[1]);
+    return pid;
+}
+
+static void the_number_of_a_running_server_stays(void **state)
+{
+    struct place *p = *state;
+    pid_t pid;
+
+    put(p->data, "postmaster.pid", "1\n");
+    pid = run_server(p->data);
+    assert_int_equal(datadir_drop_pid_file(p->data, &p->err), HM_REFUSED);
+    assert_true(has(p->data, "postmaster.pid"));
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    assert_int_equal(datadir_drop_pid_file(p->data, &p->err), HM_OK);
+    assert_false(has(p->data, "postmaster.pid"));
+}
+
 static void missing_histories_are_placed_below_the_timeline(void **state)
 {
     struct place *p = *state;
@@ -219,6 +259,7 @@ int main(void)
         IN_A_PLACE(the_version_is_read),
         IN_A_PLACE(an_empty_or_missing_directory_has_no_files),
         IN_A_PLACE(the_mark_of_a_standby_comes_and_goes),
+        IN_A_PLACE(the_number_of_a_running_server_stays),
         IN_A_PLACE(missing_histories_are_placed_below_the_timeline),
         IN_A_PLACE(what_a_promotion_left_behind_is_removed),
         IN_A_PLACE(a_timeline_that_exists_is_not_begun_again),
