@@ -47,6 +47,7 @@ struct driver {
     bool has_report;
     struct fence_report report; /* the newest */
     struct driver_write write;
+    uint64_t last_order; /* the newest id of an order that was given out here */
     struct log_repeat write_trouble;
     struct log_burst steps; /* that are asked for until they work */
 

@@ -203,10 +203,10 @@ static void daemon_close(struct daemon *d)
     sd_end(d);
     orders_done(d);
     serve_ctl_free(d->ctl);
+    worker_free(d->disk); /* first: what it writes is part of a driver */
     for (size_t i = 0; i < d->drivers_n; i++)
         driver_free(d->driver[i]);
     link_hub_free(d->hub);
-    worker_free(d->disk);
     store_done(&d->store);
     for (size_t i = 0; i < HM_ARRAY_LEN(d->signal); i++)
         if (d->signal[i] != NULL)

@@ -116,12 +116,18 @@ void orders_done(struct daemon *d)
 /* --- orders to the own core ---------------------------------------------------------------------
  */
 
-static uint64_t new_order_id(const struct driver *d)
+/* Above the record's newest, and above all that were given out before. */
+static uint64_t new_order_id(struct driver *d)
 {
     const struct record *r = core_record(&d->core);
     uint64_t id = (uint64_t)clock_wall_ms();
 
-    return r != NULL && r->last_order >= id ? r->last_order + 1 : id;
+    if (r != NULL && r->last_order >= id)
+        id = r->last_order + 1;
+    if (d->last_order >= id)
+        id = d->last_order + 1;
+    d->last_order = id;
+    return id;
 }
 
 static const char *next_step(enum hm_rc rc)
