@@ -248,9 +248,7 @@ void probe_take_files(struct probe *p)
             probe_finish_suspended(p);
         return;
     }
-    if (!f->has_data && p->pidfd < 0) {
-        probe_finish_down(p);
-    } else if (is_all_stopped) {
+    if (is_all_stopped) {
         probe_finish_suspended(p);
     } else if (p->pidfd >= 0) {
         if (p->tries > 2)
@@ -260,8 +258,7 @@ void probe_take_files(struct probe *p)
     } else if (!f->is_scanned) {
         probe_finish_silent(p, f->why[0] != 0 ? f->why : "its processes cannot be looked at");
     } else if (f->processes > 0) {
-        probe_trouble(p, "its main process is gone, and %zu others are left", f->processes);
-        probe_finish_unknown(p);
+        probe_finish_orphans(p);
     } else {
         probe_finish_down(p);
     }

@@ -27,9 +27,10 @@ struct files {
     struct wal_control control;
     int64_t log_changed_ns; /* of the directory of the log */
     int64_t pid_file_ns;    /* of postmaster.pid; 0: none */
-    pid_t postmaster;       /* alive and really of this directory; else 0 */
-    uint64_t started;       /* its start time in clock ticks */
-    int pidfd;              /* of it; -1 */
+    pid_t named;      /* by postmaster.pid, alive or not; 0: nobody, or a server for one user */
+    pid_t postmaster; /* alive and really of this directory; else 0 */
+    uint64_t started; /* its start time in clock ticks */
+    int pidfd;        /* of it; -1 */
     bool is_scanned;
     size_t processes, stopped;
     bool has_notes; /* the directory is another one than before: what is noted of it */
@@ -114,7 +115,9 @@ struct probe {
     uint64_t pulse_offset;
 
     char trouble[160];
-    hm_ms silent_since_ms; /* 0: it answers */
+    hm_ms silent_since_ms;  /* 0: it answers */
+    hm_ms orphans_since_ms; /* processes are left of a server that ended; 0: none */
+    hm_ms reaped_ms;        /* when the host was told last to kill what must not run */
 };
 
 /* probe.c */
@@ -135,6 +138,7 @@ void probe_finish_silent(struct probe *p, const char *why);
 void probe_finish_suspended(struct probe *p);
 void probe_finish_starting(struct probe *p);
 void probe_finish_down(struct probe *p);
+void probe_finish_orphans(struct probe *p); /* the main process is gone, others are left */
 
 /* probe_files.c */
 /* True: a job was queued, or is still out; probe_take_files() comes. */

@@ -88,6 +88,15 @@ static bool has_ended(int pidfd)
     return poll(&fd, 1, 0) != 0;
 }
 
+/* One look may miss a process that was forked while it went through the list. When everything that
+ * it found was stopped by then, or dead, nobody was left who could fork before the second look. */
+static bool scan_certainly(const struct procs_spec *spec, struct procs *ret, struct hm_err *err)
+{
+    if (procs_scan(spec, ret, err) != HM_OK)
+        return false;
+    return ret->stopped != ret->n || procs_scan(spec, ret, err) == HM_OK;
+}
+
 static void scan(struct files_job *job, pid_t pid)
 {
     const struct procs_spec spec = { .executable = "postgres", .data_dir = job->data_dir };
@@ -101,7 +110,7 @@ static void scan(struct files_job *job, pid_t pid)
     }
     /* Opened before the scan: a process that is found in it and has not ended is this one. */
     f->pidfd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
-    if (procs_scan(&spec, procs, &err) != HM_OK) {
+    if (!scan_certainly(&spec, procs, &err)) {
         complain(f, err.text);
     } else {
         f->is_scanned = true;
@@ -160,7 +169,7 @@ static void run(struct worker_job *base)
         f->log_changed_ns = changed_ns(job->data_dir, "pg_wal");
     }
     look_at_notes(job);
-    pid = read_pid_file(job->data_dir, f);
+    f->named = pid = read_pid_file(job->data_dir, f);
     if (job->must_scan || f->pid_file_ns != job->pid_file_ns)
         scan(job, pid);
 }

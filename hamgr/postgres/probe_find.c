@@ -13,6 +13,9 @@
 #define STARTING_MS 20
 /* The same for what is left of a server whose main process died; all processes are gone through. */
 #define ORPHANS_MS 50
+/* A server that starts has not written its number yet, and looks like what is left of the last. */
+#define ORPHANS_CERTAIN_MS 500
+#define REAP_AGAIN_MS 1000
 
 void probe_arm(struct event *timer, hm_ms after_ms)
 {
@@ -95,6 +98,19 @@ static hm_ms next_look_ms(const struct probe *p, const struct copy *c)
     return p->s->config.settings->timing.check_interval_ms;
 }
 
+/* Asked for again while it is needed: hamgrd may have started after the death, and what the fence
+ * helper was told may be lost. */
+static void reap(struct probe *p)
+{
+    struct service_host *host = &p->s->config.host;
+    hm_ms now_ms = clock_boot_ms();
+
+    if (p->reaped_ms != 0 && now_ms - p->reaped_ms < REAP_AGAIN_MS)
+        return;
+    p->reaped_ms = now_ms;
+    host->on_died(host->ctx);
+}
+
 void probe_finish(struct probe *p, const struct copy *found)
 {
     struct service *s = p->s;
@@ -102,7 +118,13 @@ void probe_finish(struct probe *p, const struct copy *found)
 
     p->phase = PROBE_IDLE;
     (void)evtimer_del(p->patience);
+    if (c.state != COPY_UNKNOWN)
+        p->orphans_since_ms = 0;
     if (s->notes.is_rebuilding) {
+        /* Half-made, or about to be replaced: started by hand or with the host, it could be
+         * writable, and nobody would be told. */
+        if (s->postmaster != 0)
+            reap(p);
         probe_begin_copy(p, &c);
         c.state = COPY_REBUILDING;
         c.copy_id = c.system_id = 0;
@@ -140,6 +162,18 @@ void probe_finish_unknown(struct probe *p)
     c.state = COPY_UNKNOWN;
     c.server_id = p->is_life_known ? p->server_id : unnamed_server(p);
     probe_finish(p, &c);
+}
+
+void probe_finish_orphans(struct probe *p)
+{
+    hm_ms now_ms = clock_boot_ms();
+
+    if (p->orphans_since_ms == 0)
+        p->orphans_since_ms = now_ms;
+    if (p->files.named != 0 && now_ms - p->orphans_since_ms >= ORPHANS_CERTAIN_MS)
+        reap(p);
+    probe_trouble(p, "its main process is gone, and %zu others are left", p->files.processes);
+    probe_finish_unknown(p);
 }
 
 void probe_finish_silent(struct probe *p, const char *why)

@@ -287,6 +287,55 @@ static void the_death_of_the_postmaster_is_told_at_once(void **state)
     assert_true(w->copy.server_id == 0);
 }
 
+/* Of orphans that were left while hamgrd did not run, too. */
+static void orphans_are_killed_though_nobody_saw_the_death(void **state)
+{
+    struct world *w = *state;
+    PGconn *pg;
+
+    world_unwatch(w);
+    world_start(w, 0);
+    pg = world_connect(w, 0);
+    assert_int_equal(
+        PQsendQuery(pg, "SELECT count(*) FROM generate_series(1, 300000000) i WHERE i % 7 = 1"), 1);
+    (void)PQflush(pg);
+    assert_int_equal(kill(world_postmaster(w, 0), SIGKILL), 0);
+    world_watch(w, 0);
+    w->died_ms = 0;
+    world_expect(w, COPY_UNKNOWN, NULL, 2000);
+    assert_true(w->died_ms == 0); /* it could be a server that starts */
+    world_let(w, 800);
+    assert_true(w->died_ms != 0);
+    world_signal(w, 0, SIGKILL);
+    PQfinish(pg);
+    world_expect(w, COPY_DOWN, is_final, 3000);
+    w->died_ms = 0;
+    world_let(w, 1200);
+    assert_true(w->died_ms == 0);
+}
+
+static void a_half_made_copy_that_runs_is_killed(void **state)
+{
+    struct world *w = *state;
+    struct notes notes = w->service->notes;
+
+    notes.is_rebuilding = true;
+    postgres_note(w->service, &notes, NULL, NULL);
+    world_expect(w, COPY_REBUILDING, NULL, 2000);
+    w->died_ms = 0;
+    world_let(w, 300);
+    assert_true(w->died_ms == 0);
+    world_start(w, 0); /* by hand */
+    world_expect(w, COPY_REBUILDING, NULL, 2000);
+    for (unsigned int i = 0; i < 2000 && w->died_ms == 0; i++)
+        world_let(w, 1);
+    assert_true(w->died_ms != 0);
+    world_signal(w, 0, SIGKILL);
+    notes.is_rebuilding = false;
+    postgres_note(w->service, &notes, NULL, NULL);
+    world_expect(w, COPY_DOWN, is_final, 3000);
+}
+
 static int set_up(void **state)
 {
     the_world = world_new();
@@ -317,6 +366,8 @@ int main(void)
         cmocka_unit_test(a_backend_that_hangs_is_found_out),
         cmocka_unit_test(a_crash_of_a_backend_is_another_start),
         cmocka_unit_test(the_death_of_the_postmaster_is_told_at_once),
+        cmocka_unit_test(orphans_are_killed_though_nobody_saw_the_death),
+        cmocka_unit_test(a_half_made_copy_that_runs_is_killed),
     };
 
     return cmocka_run_group_tests_name("pg_probe", tests, set_up, tear_down);
