@@ -80,8 +80,8 @@ void cli_print_completion(FILE *out); /* for bash */
 bool cli_load(struct cli *c, struct settings *ret);
 
 /* Asks hamgrd; *ret_answer is the caller's. A failure has been told: as text to err, or as JSON to
- * out with --json, and then *ret_answer is untouched. The answer's rc is returned; one that is not 0
- * comes with an answer only if that has checks to be printed. */
+ * out with --json, and then *ret_answer is untouched. The answer's rc is returned; one that is not
+ * 0 comes with an answer only if that has checks to be printed. */
 enum ctl_exit cli_ask(struct cli *c, const struct ctl_request *request, json_t **ret_answer);
 /* The same without telling: what could not be done and what to do next stand in err and *ret_next,
  * NULL or a constant. An answer whose rc is not 0 is an answer here. */

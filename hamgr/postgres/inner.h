@@ -48,7 +48,7 @@ struct service {
     struct signal_job *signal_job; /* owned: standby.signal is being written */
     uint64_t signal_server_id;     /* the primary for which that was done; 0: none */
     struct note_job *note_jobs;    /* owned: being written, or waiting for it */
-    struct slots *slots;        /* owned */
+    struct slots *slots;           /* owned */
 };
 
 /* Probes anew, then calls `then` with the finding in s->seen (and the host's on_copy, too): what an
