@@ -10,7 +10,14 @@
 #include <string.h>
 #include <sys/types.h>
 
-enum { ASK_MS = 5000, AGAIN_MS = 2, RESTORE_COMMAND_RELOADS = 140000 };
+enum {
+    ASK_MS = 5000,
+    AGAIN_MS = 2,
+    RESTORE_COMMAND_RELOADS = 140000,
+    /* How often in a row no receiver may be there until none comes any more. */
+    READING_LOOKS = 3,
+    STREAM_LOOKS = 50,
+};
 
 /* --- the only connection that changes settings -------------------------------------------------
  */
@@ -305,44 +312,63 @@ static bool is_child_of(pid_t pid, pid_t parent)
     return at != NULL && sscanf(at + 1, " %*c %d", &found) == 1 && found == parent;
 }
 
+/* False: the operation has failed. */
+static bool end_one(struct op *op, pid_t pid)
+{
+    (void)snprintf(op->why, sizeof op->why, "the WAL receiver, process %d, does not end", (int)pid);
+    if (op->s->postmaster != 0 && !is_child_of(pid, op->s->postmaster))
+        return true;
+    if (kill(pid, SIGTERM) == 0 || errno != EPERM)
+        return true;
+    op_fail(op, "may not end the WAL receiver, process %d: hamgrd must run as the database's user",
+            (int)pid);
+    return false;
+}
+
+/* The startup process may have asked for a receiver just before it read the settings, and that one
+ * is not there yet. Where it sleeps between two tries it has not, and reads the settings before it
+ * does; where it waits for a stream it has. Else it reads the log, and time has to tell. */
+static unsigned int looks_needed(const char *startup_waits_for)
+{
+    if (strcmp(startup_waits_for, "RecoveryRetrieveRetryInterval") == 0)
+        return 1;
+    return strcmp(startup_waits_for, "RecoveryWalStream") == 0 ? STREAM_LOOKS : READING_LOOKS;
+}
+
+/* Columns: backend_type, pid, wait_event. */
 static void receiver_told(struct op *op, enum conn_outcome outcome, const PGresult *result,
                           const char *why)
 {
+    unsigned int needed = READING_LOOKS;
+
     if (outcome != CONN_ANSWERED) {
         op_fail(op, "cannot look for the WAL receiver: %s", why);
         return;
     }
-    if (PQntuples(result) == 0 && ++op->count >= 2) {
-        op->after_change(op);
-        return;
-    }
+    op->count++;
     for (int i = 0; i < PQntuples(result); i++) {
-        pid_t pid = (pid_t)atoi(PQgetvalue(result, i, 0));
-
-        op->count = 0;
-        (void)snprintf(op->why, sizeof op->why, "the WAL receiver, process %d, does not end",
-                       (int)pid);
-        if (op->s->postmaster != 0 && !is_child_of(pid, op->s->postmaster))
+        if (strcmp(PQgetvalue(result, i, 0), "startup") == 0) {
+            needed = looks_needed(PQgetvalue(result, i, 2));
             continue;
-        if (kill(pid, SIGTERM) != 0 && errno == EPERM) {
-            op_fail(op,
-                    "may not end the WAL receiver, process %d: hamgrd must run as the "
-                    "database's user",
-                    (int)pid);
-            return;
         }
+        op->count = 0;
+        if (!end_one(op, (pid_t)atoi(PQgetvalue(result, i, 1))))
+            return;
     }
-    op_after(op, AGAIN_MS, ask_receiver);
+    if (op->count >= needed)
+        op->after_change(op);
+    else
+        op_after(op, AGAIN_MS, ask_receiver);
 }
 
 static void ask_receiver(struct op *op)
 {
-    op_ask_fresh(op, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walreceiver'", ASK_MS,
-                 receiver_told);
+    op_ask_fresh(op,
+                 "SELECT backend_type, pid, wait_event FROM pg_stat_activity"
+                 " WHERE backend_type IN ('walreceiver', 'startup')",
+                 ASK_MS, receiver_told);
 }
 
-/* Twice nobody, some milliseconds apart: the startup process may have asked for a receiver just
- * before it read the settings, and that one is not there yet at the first look. */
 void op_end_receiver(struct op *op, op_step *then)
 {
     op->after_change = then;
