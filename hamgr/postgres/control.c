@@ -20,6 +20,7 @@ enum {
     CONTROL_REDO_AT = 40,
     CONTROL_TIMELINE_AT = 48,
     CONTROL_NEEDED_AT = 136,
+    CONTROL_NEEDED_TIMELINE_AT = 144,
     CONTROL_PAGE_AT = 224,
     CONTROL_SEGMENT_AT = 228,
     CONTROL_CRC_AT = 288, /* version 1300: PostgreSQL 13 to 17 */
@@ -120,6 +121,7 @@ enum hm_rc wal_read_control(const char *data_dir, struct wal_control *ret, struc
     c.redo = get_64(raw + CONTROL_REDO_AT);
     c.timeline = get_32(raw + CONTROL_TIMELINE_AT);
     c.needed = get_64(raw + CONTROL_NEEDED_AT);
+    c.needed_timeline = get_32(raw + CONTROL_NEEDED_TIMELINE_AT);
     c.page_bytes = get_32(raw + CONTROL_PAGE_AT);
     c.segment_bytes = get_32(raw + CONTROL_SEGMENT_AT);
     c.changed_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;

@@ -160,6 +160,9 @@ void conninfo_add(char *buffer, size_t size, const char *key, const char *value)
 bool op_conninfo(const struct op *op, bool has_hostaddr, char *buffer, size_t size);
 /* Where PostgreSQL's programs are; "" in bin_dir and a failure when not found. */
 bool op_find_programs(struct op *op, int version);
+/* source.c. Looks whether the member that the operation names can be copied from; its timeline is
+ * op->source_timeline then. Fails the operation otherwise. */
+void op_need_source(struct op *op, op_step *then);
 /* Where a server writes that hamgrd itself starts: beside the data directory, because it may be
  * much, and must not fill the disk of the votes. One that has become long is put aside first. */
 void op_server_log(const struct op *op, char path[OP_PATH_MAX]);

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "postgres/datadir.h"
+#include "postgres/wal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,11 +15,8 @@
 #include <unistd.h>
 
 enum {
-    ASK_MS = 5000,
-    SOURCE_AGAIN_MS = 200,
-    SOURCE_TRY_MS = 5000, /* a failed rewind means a clone: a short break must not cost that */
-    SILENCE_MS = 600000,  /* the source's checkpoint, or a large file without progress */
-    PATH_DATA_NEW = 0,    /* places in op->paths */
+    SILENCE_MS = 600000, /* the source's checkpoint, or a large file without progress */
+    PATH_DATA_NEW = 0,   /* places in op->paths */
     PATH_DATA_OLD = 1,
     PATH_KEEP = 2,
 };
@@ -114,90 +112,6 @@ static bool has_processes(const struct op *op)
                                       seen->state != COPY_REBUILDING);
 }
 
-/* --- the source ------------------------------------------------------------------------------- */
-
-static void ask_source(struct op *op);
-
-static void source_failed(struct op *op)
-{
-    char why[OP_WHY_MAX];
-    const char *name = op_member_name(op, op->e.copy.member);
-
-    if (clock_boot_ms() - op->begun_ms < SOURCE_TRY_MS) {
-        op_after(op, SOURCE_AGAIN_MS, ask_source);
-        return;
-    }
-    memcpy(why, op->why, sizeof why);
-    op_fail(op, "cannot copy from %s: %s%s", name, why,
-            strstr(why, "pg_hba.conf") != NULL ? ": add a 'host replication' line there" : "");
-}
-
-static void source_bad(struct op *op, const char *why)
-{
-    (void)snprintf(op->why, sizeof op->why, "%s", why);
-    source_failed(op);
-}
-
-static void source_role_told(struct op *op, enum conn_outcome outcome, const PGresult *result,
-                             const char *why)
-{
-    if (outcome == CONN_ANSWERED && strcmp(PQgetvalue(result, 0, 0), "on") == 0) {
-        source_bad(op, "it is a standby");
-    } else if (outcome == CONN_LOST || outcome == CONN_LATE) {
-        source_bad(op, why);
-    } else { /* before 14 it cannot be asked here */
-        op_close_fresh(op);
-        op->after_change(op);
-    }
-}
-
-/* Columns: systemid, timeline, xlogpos, dbname. */
-static void source_told(struct op *op, enum conn_outcome outcome, const PGresult *result,
-                        const char *why)
-{
-    uint64_t wanted = op->s->record.system_id;
-
-    if (outcome != CONN_ANSWERED) {
-        source_bad(op, why);
-        return;
-    }
-    op->source_timeline = strtoull(PQgetvalue(result, 0, 1), NULL, 10);
-    if (wanted != 0 && strtoull(PQgetvalue(result, 0, 0), NULL, 10) != wanted) {
-        op_fail(op, "cannot copy from %s: it has another database (system identifier %s)",
-                op_member_name(op, op->e.copy.member), PQgetvalue(result, 0, 0));
-        return;
-    }
-    op_ask_fresh(op, "SHOW in_hot_standby", ASK_MS, source_role_told);
-}
-
-static void source_up(struct op *op)
-{
-    op_ask_fresh(op, "IDENTIFY_SYSTEM", ASK_MS, source_told);
-}
-
-static void source_address_known(struct op *op)
-{
-    char conninfo[OP_CONNINFO_MAX];
-
-    if (!op_conninfo(op, true, conninfo, sizeof conninfo))
-        op_fail(op, "the record has no address of member %u", op->e.copy.member);
-    else
-        op_connect(op, conninfo, "replication=true application_name='hamgr source'", source_up,
-                   source_failed);
-}
-
-static void ask_source(struct op *op)
-{
-    op_resolve(op, source_address_known);
-}
-
-/* Looks whether the member can be copied from, before anything of ours is touched. */
-static void need_source(struct op *op, op_step *then)
-{
-    op->after_change = then;
-    ask_source(op);
-}
-
 /* --- rewind ----------------------------------------------------------------------------------- */
 
 static enum hm_rc finish_rewind(struct op_job *job, struct hm_err *err)
@@ -205,6 +119,22 @@ static enum hm_rc finish_rewind(struct op_job *job, struct hm_err *err)
     enum hm_rc rc = datadir_restore_configs(job->path[PATH_KEEP], job->data_dir, err);
 
     return rc == HM_OK ? op_make_standby(job, err) : rc;
+}
+
+/* Before 16 pg_rewind believes the source's control file, which names the former timeline until the
+ * first checkpoint after a promotion: such a copy would never start. */
+static enum hm_rc accept_rewind(struct op_job *job, struct hm_err *err)
+{
+    struct wal_control control;
+    enum hm_rc rc = wal_read_control(job->data_dir, &control, err);
+
+    if (rc == HM_OK && control.needed_timeline != job->number)
+        return hm_fail(err, HM_FAILED,
+                       "pg_rewind made a copy that needs timeline %llu where %llu is: it must be "
+                       "cloned",
+                       (unsigned long long)control.needed_timeline,
+                       (unsigned long long)job->number);
+    return rc == HM_OK ? finish_rewind(job, err) : rc;
 }
 
 static void rewind_given_back(struct op *op)
@@ -242,7 +172,8 @@ static void rewound(struct op *op, const struct child_end *end)
     child_describe(end, how, sizeof how);
     if (end->is_ok && !is_same_timeline) {
         op_doing(op, "rewind: settings");
-        job = op_new_job(op, finish_rewind);
+        job = op_new_job(op, accept_rewind);
+        job->number = op->source_timeline;
         op_first_names(op, job->text, sizeof job->text);
         (void)op_conninfo(op, false, job->conninfo, sizeof job->conninfo); /* checked long ago */
         conninfo_add(job->conninfo, sizeof job->conninfo, "application_name", "hamgr rewind");
@@ -360,7 +291,7 @@ static void rewind_looked(struct op *op)
     else if (op->s->seen.state == COPY_ABSENT)
         op_fail(op, "cannot rewind: there are no data in '%s'", op->s->config.service->data_dir);
     else
-        need_source(op, rewind_source_is_good);
+        op_need_source(op, rewind_source_is_good);
 }
 
 static void begin_rewind(struct op *op)
@@ -494,7 +425,7 @@ static void clone_looked(struct op *op)
     if (has_processes(op))
         op_fail(op, "cannot clone: the copy is %s", copy_state_name(op->s->seen.state));
     else
-        need_source(op, clone_source_is_good);
+        op_need_source(op, clone_source_is_good);
 }
 
 static void begin_clone(struct op *op)

@@ -25,9 +25,10 @@ enum wal_state { /* as PostgreSQL numbers them */
 struct wal_control {
     uint64_t system_id;
     enum wal_state state;
-    uint64_t redo;     /* where recovery begins ... */
-    uint64_t timeline; /* ... and on which timeline */
-    uint64_t needed;   /* recovery must reach this point, ... */
+    uint64_t redo;            /* where recovery begins ... */
+    uint64_t timeline;        /* ... and on which timeline */
+    uint64_t needed;          /* recovery must reach this point, ... */
+    uint64_t needed_timeline; /* ... on this timeline; 0: any */
     uint32_t segment_bytes;
     uint32_t page_bytes;
     bool is_backup;      /* a backup_label: a clone or a rewound copy that never started */
