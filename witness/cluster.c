@@ -48,7 +48,7 @@ static void run_open(struct worker_job *job)
     directory_of(c, path, sizeof path);
     c->rc = make_directory(c->all->state_dir, path, &c->err);
     if (c->rc == HM_OK)
-        c->rc = store_open(path, &c->store, &c->err);
+        c->rc = store_open(path, c->settings.name, &c->store, &c->err);
 }
 
 /* --- what members say ------------------------------------------------------------------------ */

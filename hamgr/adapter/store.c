@@ -75,6 +75,7 @@ static enum hm_rc read_file(int dir, const char *name, uint8_t *bytes, size_t si
 /* --- the member's file -------------------------------------------------------------------------
  *
  *     hamgr-member 1
+ *     owner main/db1
  *     incarnation 00c0ffee00c0ffee
  *     begun postgres
  *     sum 0123456789abcdef
@@ -92,8 +93,8 @@ static uint64_t sum_of(const char *text, size_t length)
 
 static size_t print_member(const struct store *s, char *text, size_t size)
 {
-    size_t n =
-        (size_t)snprintf(text, size, FORMAT_LINE "incarnation %016" PRIx64 "\n", s->incarnation);
+    size_t n = (size_t)snprintf(text, size, FORMAT_LINE "owner %s\nincarnation %016" PRIx64 "\n",
+                                s->owner, s->incarnation);
 
     for (size_t i = 0; i < s->begun_n; i++)
         n += (size_t)snprintf(text + n, size - n, "begun %s\n", s->begun[i]);
@@ -109,7 +110,9 @@ static void scan_member(char *text, struct store *s)
 
     for (char *line = strtok_r(text, "\n", &rest); line != NULL;
          line = strtok_r(NULL, "\n", &rest)) {
-        if (strncmp(line, "incarnation ", 12) == 0) {
+        if (strncmp(line, "owner ", 6) == 0) {
+            (void)snprintf(s->owner, sizeof s->owner, "%s", line + 6);
+        } else if (strncmp(line, "incarnation ", 12) == 0) {
             s->incarnation = strtoull(line + 12, NULL, 16);
         } else if (strncmp(line, "begun ", 6) == 0 && is_file_name(line + 6) &&
                    s->begun_n < HM_SERVICES_MAX) {
@@ -205,7 +208,18 @@ static enum hm_rc make_member(struct store *s, struct hm_err *err)
     return rc == HM_OK ? write_member(s, err) : rc;
 }
 
-enum hm_rc store_open(const char *state_dir, struct store *ret, struct hm_err *err)
+/* A voter that is there twice votes twice. */
+static enum hm_rc check_owner(const struct store *s, const char *owner, struct hm_err *err)
+{
+    if (strcmp(s->owner, owner) == 0)
+        return HM_OK;
+    return hm_fail(err, HM_BAD_INPUT,
+                   "it was made by '%s', and this is '%s': give this one an empty directory",
+                   s->owner, owner);
+}
+
+enum hm_rc store_open(const char *state_dir, const char *owner, struct store *ret,
+                      struct hm_err *err)
 {
     struct store s = { .dir = -1, .lock = -1 };
     bool is_there = false;
@@ -217,8 +231,12 @@ enum hm_rc store_open(const char *state_dir, struct store *ret, struct hm_err *e
     rc = lock_directory(&s, err);
     if (rc == HM_OK)
         rc = read_member(&s, &is_there, err);
-    if (rc == HM_OK && !is_there)
+    if (rc == HM_OK && is_there)
+        rc = check_owner(&s, owner, err);
+    if (rc == HM_OK && !is_there) {
+        (void)snprintf(s.owner, sizeof s.owner, "%s", owner);
         rc = make_member(&s, err);
+    }
     if (rc != HM_OK) {
         hm_wrap(err, "state directory '%s'", state_dir);
         store_done(&s);

@@ -1,6 +1,7 @@
 /* store.h - what a voter must not forget: one file for each service, one for the member itself.
  *
- *     state_dir/member              incarnation, and the services whose registers were begun here
+ *     state_dir/member              whose it is, its incarnation, and the services whose registers
+ *                                   were begun here
  *     state_dir/NAME.voter          the voter's state (wire_pack_state())
  *
  * A write is: temporary file, fsync, rename, fsync of the directory, so that power may fail at any
@@ -13,19 +14,25 @@
 #include "base/err.h"
 #include "core/voter.h"
 
+enum { STORE_OWNER_MAX = 2 * HM_NAME_MAX + 4 };
+
 struct store {
     int dir;              /* of state_dir; owned */
     int lock;             /* state_dir/lock is held: a second program is refused; owned */
     uint64_t incarnation; /* of this member, drawn when the directory was first used */
+    char owner[STORE_OWNER_MAX];
     size_t begun_n;
     char begun[HM_SERVICES_MAX][HM_NAME_MAX];
 };
 
 /* Opens the directory and reads `member`, or makes it in a directory that holds no voter's file.
  *
- * HM_BAD_INPUT: `member` is torn, or is missing beside voters' files. HM_REFUSED: another program
- * has the directory. HM_FAILED, HM_NO_SPACE. */
-enum hm_rc store_open(const char *state_dir, struct store *ret, struct hm_err *err) HM_MUST_CHECK;
+ * owner  "CLUSTER/NODE", one line: votes copied to another host would be cast twice.
+ *
+ * HM_BAD_INPUT: `member` is torn or of another owner, or is missing beside voters' files.
+ * HM_REFUSED: another program has the directory. HM_FAILED, HM_NO_SPACE. */
+enum hm_rc store_open(const char *state_dir, const char *owner, struct store *ret,
+                      struct hm_err *err) HM_MUST_CHECK;
 void store_done(struct store *s);
 
 /* Reads a voter's state; the first time ever an empty one is written and noted in `member`.

@@ -51,6 +51,14 @@ static void on_frame(void *ctx, const struct link_peer *from, const struct wire_
     driver_feed(driver, &(struct core_event){ .type = ON_MESSAGE, .message = frame->msg });
 }
 
+static enum hm_rc open_store(struct daemon *d, struct hm_err *err)
+{
+    char owner[STORE_OWNER_MAX];
+
+    (void)snprintf(owner, sizeof owner, "%s/%s", d->settings.cluster, d->settings.node);
+    return store_open(d->settings.state_dir, owner, &d->store, err);
+}
+
 static void fill_hello(struct daemon *d)
 {
     const struct settings *s = &d->settings;
@@ -184,7 +192,7 @@ static enum hm_rc daemon_open(struct daemon *d, struct hm_err *err)
     if (rc == HM_OK)
         rc = catch_signals(d, err);
     if (rc == HM_OK)
-        rc = store_open(s->state_dir, &d->store, err);
+        rc = open_store(d, err);
     if (rc == HM_OK)
         rc = worker_new(d->loop.base, "hamgr-votes", &d->disk, err);
     if (rc == HM_OK)

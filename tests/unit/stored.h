@@ -59,7 +59,7 @@ static inline int remove_folder(void **state)
 static inline void open_store(void)
 {
     store_done(&store);
-    if (store_open(folder, &store, &err) != HM_OK)
+    if (store_open(folder, "main/db1", &store, &err) != HM_OK)
         fail_msg("%s", err.text);
 }
 

@@ -27,11 +27,25 @@ static void a_directory_has_one_program(void **state)
 
     (void)state;
     open_store();
-    assert_int_equal(store_open(folder, &second, &err), HM_REFUSED);
+    assert_int_equal(store_open(folder, "main/db1", &second, &err), HM_REFUSED);
     assert_non_null(strstr(err.text, folder));
     store_done(&store);
-    assert_int_equal(store_open(folder, &second, &err), HM_OK);
+    assert_int_equal(store_open(folder, "main/db1", &second, &err), HM_OK);
     store_done(&second);
+}
+
+/* Copied from another host, say with its whole machine: both would vote, and hold the lease. */
+static void a_directory_of_another_member_is_refused(void **state)
+{
+    struct store second;
+
+    (void)state;
+    open_store();
+    store_done(&store);
+    assert_int_equal(store_open(folder, "main/db2", &second, &err), HM_BAD_INPUT);
+    assert_non_null(strstr(err.text, "it was made by 'main/db1', and this is 'main/db2'"));
+    assert_int_equal(store_open(folder, "other/db1", &second, &err), HM_BAD_INPUT);
+    open_store();
 }
 
 static void a_directory_that_is_not_there_is_told(void **state)
@@ -39,7 +53,7 @@ static void a_directory_that_is_not_there_is_told(void **state)
     struct store second;
 
     (void)state;
-    assert_int_equal(store_open("/nowhere/hamgr", &second, &err), HM_FAILED);
+    assert_int_equal(store_open("/nowhere/hamgr", "main/db1", &second, &err), HM_FAILED);
     assert_non_null(strstr(err.text, "/nowhere/hamgr"));
 }
 
@@ -135,7 +149,7 @@ static void voters_files_without_the_members_are_refused(void **state)
     load("postgres", &s);
     store_done(&store);
     remove_file("member");
-    assert_int_equal(store_open(folder, &second, &err), HM_BAD_INPUT);
+    assert_int_equal(store_open(folder, "main/db1", &second, &err), HM_BAD_INPUT);
     assert_non_null(strstr(err.text, "postgres.voter"));
     assert_false(is_there("member"));
 }
@@ -208,16 +222,16 @@ static void a_members_file_that_is_torn_or_garbled_is_refused(void **state)
     size = read_all("member", good, sizeof good);
     for (size_t n = 0; n < size; n++) {
         write_all("member", good, n);
-        assert_int_equal(store_open(folder, &second, &err), HM_BAD_INPUT);
+        assert_int_equal(store_open(folder, "main/db1", &second, &err), HM_BAD_INPUT);
         for (unsigned bit = 0; bit < 8; bit++) {
             memcpy(bad, good, size);
             bad[n] ^= (uint8_t)(1u << bit);
             write_all("member", bad, size);
-            assert_int_equal(store_open(folder, &second, &err), HM_BAD_INPUT);
+            assert_int_equal(store_open(folder, "main/db1", &second, &err), HM_BAD_INPUT);
         }
     }
     write_all("member", bad, sizeof bad);
-    assert_int_equal(store_open(folder, &second, &err), HM_BAD_INPUT);
+    assert_int_equal(store_open(folder, "main/db1", &second, &err), HM_BAD_INPUT);
     write_all("member", good, size);
     open_store();
 }
@@ -250,6 +264,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_member_keeps_its_incarnation),
         TEST(a_directory_has_one_program),
+        TEST(a_directory_of_another_member_is_refused),
         TEST(a_directory_that_is_not_there_is_told),
         TEST(a_new_register_is_empty_and_a_saved_one_as_it_was),
         TEST(each_service_has_its_own_register),

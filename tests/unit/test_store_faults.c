@@ -147,7 +147,7 @@ static bool begin_everything(void)
     struct voter_state s;
     bool is_blank = false;
 
-    if (store_open(folder, &store, &err) != HM_OK)
+    if (store_open(folder, "main/db1", &store, &err) != HM_OK)
         return false;
     if (store_load(&store, "postgres", &s, &is_blank, &err) != HM_OK)
         return false;
@@ -235,7 +235,7 @@ static int fill_a_file_system(void)
     if (!have_own_mounts() || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
         mount("tmpfs", folder, "tmpfs", 0, "size=64k") != 0)
         return 1;
-    if (store_open(folder, &store, &err) != HM_OK ||
+    if (store_open(folder, "main/db1", &store, &err) != HM_OK ||
         store_load(&store, "postgres", &s, &is_blank, &err) != HM_OK)
         return 2;
     make_state(&s, 5);
