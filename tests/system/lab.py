@@ -12,6 +12,7 @@ is touched, several labs run side by side, and what a killed test left behind is
 one (sweep()). Root only."""
 
 import atexit
+import ctypes
 import errno
 import grp
 import os
@@ -441,8 +442,30 @@ def _on_signal(number, _frame):
     raise SystemExit(128 + number)
 
 
+# What servers and daemons leave behind; nothing that this process starts and waits for by itself.
+ORPHANS = {'postgres', 'pg_rewind', 'pg_basebackup', 'pg_ctl', 'rm'}
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def _reap():
+    """A killed server must not stay as a zombie: the next one would take it for a living one. Not
+    every machine that runs tests has an init process that sees to it, or at once."""
+    children = pathlib.Path(f'/proc/{os.getpid()}/task/{os.getpid()}/children')
+    while True:
+        for pid in children.read_text().split():
+            try:
+                comm, rest = pathlib.Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)
+                if rest.split()[0] == 'Z' and comm.split('(', 1)[1] in ORPHANS:
+                    os.waitpid(int(pid), os.WNOHANG)
+            except (OSError, IndexError):
+                pass  # gone meanwhile
+        let_pass(0.02)
+
+
 def guard_exit():
     """Whatever ends this process short of SIGKILL, its labs go with it."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    threading.Thread(target=_reap, daemon=True).start()
     atexit.register(close_all)
     signal.signal(signal.SIGTERM, _on_signal)
     signal.signal(signal.SIGHUP, _on_signal)
