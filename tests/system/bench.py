@@ -115,7 +115,7 @@ def keep_logs(holder, name, number):
     to = clusters.REPOSITORY / 'build' / 'bench-failed' / f'{name}-{number}'
     to.mkdir(parents=True, exist_ok=True)
     for host in holder.current.lab.hosts.values():
-        for log in host.log_dir.iterdir():
+        for log in host.log_files():
             (to / f'{host.name}-{log.name}').write_bytes(log.read_bytes())
 
 

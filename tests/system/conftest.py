@@ -60,7 +60,7 @@ def _keep_logs(name):
     for host in POOL.current.lab.hosts.values():
         target = to / host.name
         target.mkdir(parents=True, exist_ok=True)
-        for log in host.log_dir.iterdir():
+        for log in host.log_files():
             shutil.copy(log, target)
     return to
 

@@ -264,6 +264,10 @@ class Host:
                 process.popen.wait(10)
                 del self.processes[name]
 
+    def log_files(self):
+        """The daemons', the clients' and the servers' logs."""
+        return sorted([*self.log_dir.iterdir(), *self.dir.glob('*server.log')])
+
     def flush_rules(self):
         """A kernel that has just booted has no packet filter."""
         self.run(['nft', 'flush', 'ruleset'])
@@ -395,7 +399,9 @@ class Lab:
         """The ends of all log files, for a test that failed."""
         text = []
         for host in self.hosts.values():
-            for log in sorted(host.log_dir.glob('*.log')):
+            for log in host.log_files():
+                if log.suffix != '.log':
+                    continue
                 tail = log.read_text(errors='replace').splitlines()[-lines:]
                 text.append(f'--- {host.name}/{log.name}\n' + '\n'.join(tail))
         return '\n'.join(text)
