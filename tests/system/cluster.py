@@ -191,6 +191,9 @@ class Cluster:
             service = self.service_status(host)
             if not service or service.get('holder') != primaries[0]:
                 return None
+            if not all(m['is_streaming'] and m['is_healthy'] and m['follows'] == primaries[0]
+                       for m in service['members'] if m['name'] in others):
+                return None
             if self.kind.durability != 'async' and not self._is_synchronous(service):
                 return None
         return primaries[0]

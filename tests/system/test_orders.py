@@ -25,9 +25,10 @@ def test_switchover_is_refused_with_a_reason(get_cluster):
     c = get_cluster(ASYNC)
     primary, standby = c.primary(), c.standby()
     c.db[standby].power_off()
-    done = wait_until('the switchover is refused',
-                      lambda: (d := c.hamgr(c.db[primary], 'switchover')).returncode == REFUSED and d,
-                      20, 0.5)
+    wait_until('the loss is noticed', lambda: not next(
+        m for m in c.service_status(c.db[primary])['members'] if m['name'] == standby)['is_up'], 20)
+    done = c.hamgr(c.db[primary], 'switchover')
+    assert done.returncode == REFUSED
     assert done.stderr.strip(), 'refused without a reason'
     assert c.server[primary].is_primary()
     scenarios.power_is_back(c, c.db[standby])
