@@ -27,6 +27,7 @@ pg           check-pg
 pure         check-pure
 rules        check-rules
 fence        check-fence
+system       check-system
 model        check-model QUICK=1
 sim          check-sim
 asan         check-asan
