@@ -83,6 +83,12 @@ static void about_fence(struct lines *l, const struct report_service *s)
              s->settings->name, l->r->settings->node);
         return;
     }
+    if (l->r->settings->fence == SETTINGS_FENCE_CHILD)
+        warn(
+            l,
+            "hamgr-fence on %s is a child of hamgrd: it suspends and kills, but there is no kernel "
+            "gate",
+            l->r->settings->node);
     if (l->r->settings->is_gate_on && !f->has_gate)
         warn(l, "%s: the kernel gate does not work on %s%s%s", s->settings->name,
              l->r->settings->node, f->why[0] != '\0' ? ": " : "", f->why);

@@ -266,6 +266,7 @@ static void on_copy(void *ctx, const struct copy *copy)
     w->findings++;
     w->seen |= 1u << copy->state;
     w->has_seen_crash |= copy->is_crashed;
+    w->has_seen_unknown |= copy->state == COPY_UNKNOWN;
 }
 
 static void on_done(void *ctx, uint32_t op, bool is_ok, const char *why, const struct copy *copy)
@@ -306,6 +307,7 @@ void world_watch(struct world *w, unsigned int server)
     w->findings = w->seen = 0;
     w->died_ms = 0;
     w->has_seen_crash = false;
+    w->has_seen_unknown = false;
     w->watched = server;
     if (service_postgres.open(&config, &w->service, &err) != HM_OK)
         fail_msg("cannot watch: %s", err.text);

@@ -24,6 +24,7 @@ struct world {
     unsigned int findings;
     unsigned int seen; /* states, as bits */
     bool has_seen_crash;
+    bool has_seen_unknown;
     hm_ms died_ms; /* when on_died came; 0: it did not */
 };
 

@@ -403,6 +403,10 @@ static void a_weak_fence_is_told(void **state)
     warns("pg: the kernel gate does not work on db1\n");
     made_settings.is_gate_on = false;
     warns("");
+    made_settings.fence = SETTINGS_FENCE_CHILD;
+    warns("hamgr-fence on db1 is a child of hamgrd: it suspends and kills, but there is no kernel "
+          "gate\n");
+    made_settings.fence = SETTINGS_FENCE_SOCKET;
     made.service[0].fence.has_lock = false;
     warns("hamgr-fence on db1 runs without locked memory: it may be late on a loaded machine\n");
     made.service[0].fence.has_priority = false;
