@@ -8,8 +8,8 @@
  * DO_FENCE, DO_THAW and DO_KILL have no ON_DONE: a probe follows each of them at once. DO_STOP may
  * be left to run for 40 heartbeats, then DO_KILL follows. DO_MARKER ends well when a transactional
  * commit, written with synchronous_commit = on after the names were in force, has returned, `need`
- * copies of the pair have flushed it, and every walsender has sent it or is gone (a walsender may
- * release by the rule that it read last); it may take for ever. */
+ * copies of the pair have flushed it, and every walsender that may release commits has sent it or
+ * is gone (it releases by the rule that it read last); it may take for ever. */
 #ifndef HAMGR_CORE_EFFECT_H
 #define HAMGR_CORE_EFFECT_H
 

@@ -196,7 +196,15 @@ static bool is_of_pair(const struct op *op, const char *slot_name)
            pair_has(&op->e.names.pair, member, copy_id);
 }
 
-/* Columns: slot's name, flush_lsn, sent_lsn. A slot has one walsender, so none counts twice. */
+/* A walsender releases commits by the rule that it read last, and shows its place in that: without
+ * one it releases nothing, and may be as far behind as it likes. */
+static bool may_release(const char *sync_priority)
+{
+    return atoi(sync_priority) != 0;
+}
+
+/* Columns: slot's name, flush_lsn, sent_lsn, sync_priority. A slot has one walsender, so none
+ * counts twice. */
 static void standbys_told(struct op *op, enum conn_outcome outcome, const PGresult *result,
                           const char *why)
 {
@@ -213,7 +221,7 @@ static void standbys_told(struct op *op, enum conn_outcome outcome, const PGresu
         (void)read_lsn(PQgetvalue(result, i, 1), &flushed); /* 0: nothing yet */
         (void)read_lsn(PQgetvalue(result, i, 2), &sent);
         have += flushed >= op->position && is_of_pair(op, PQgetvalue(result, i, 0));
-        is_sent &= sent >= op->position;
+        is_sent &= sent >= op->position || !may_release(PQgetvalue(result, i, 3));
     }
     if (have >= op->e.names.pair.need && is_sent) {
         op_succeed(op);
@@ -229,7 +237,7 @@ static void standbys_told(struct op *op, enum conn_outcome outcome, const PGresu
 static void ask_standbys(struct op *op)
 {
     op_ask_work(op,
-                "SELECT coalesce(l.slot_name, ''), r.flush_lsn, r.sent_lsn"
+                "SELECT coalesce(l.slot_name, ''), r.flush_lsn, r.sent_lsn, r.sync_priority"
                 " FROM pg_stat_replication r LEFT JOIN pg_replication_slots l"
                 " ON l.active_pid = r.pid WHERE r.state NOT IN ('startup', 'backup')",
                 ASK_MS, standbys_told);

@@ -202,6 +202,7 @@ static void a_marker_goes_on_when_the_standby_comes(void **state)
     struct trio *t = *state;
     struct pair pair = pair_alone;
     struct core_effect marker = an_effect(DO_MARKER);
+    pid_t receiver;
     uint32_t op;
 
     pair_add(&pair, DB2, t->member[DB2].copy.copy_id);
@@ -215,6 +216,12 @@ static void a_marker_goes_on_when_the_standby_comes(void **state)
     (void)trio_do(t, DB2, a_copy_effect(DO_FOLLOW, DB1));
     (void)trio_wait(t, DB1, op, 10000);
     assert_true(t->member[DB1].is_ok);
+    /* One that no commit waits for hangs: what it was not sent says nothing. */
+    receiver = atoi(trio_value(t, DB3, "SELECT pid FROM pg_stat_get_wal_receiver()"));
+    assert_true(receiver > 1 && kill(receiver, SIGSTOP) == 0);
+    (void)trio_value(t, DB1, "SELECT pg_logical_emit_message(false, '', repeat('x', 40000000))");
+    assert_true(trio_do(t, DB1, marker) < 5000);
+    assert_int_equal(kill(receiver, SIGCONT), 0);
     (void)trio_do(t, DB1, names_to(NAMES_EMPTY, NULL));
     expect_streaming(t, DB1, DB2);
     passed();
