@@ -28,6 +28,7 @@ void core_init(struct core *c, const struct core_config *config)
         c->acked_newest_ms[slot] = HM_PAST;
         c->acked_until_ms[slot] = HM_PAST;
         c->streamed_ms[slot] = HM_PAST;
+        c->moved_ms[slot] = HM_PAST;
     }
 }
 

@@ -216,7 +216,8 @@ struct core {
     uint64_t marked_digest;   /* ... and pair under which a marker returned */
     hm_ms primary_since_ms;
     uint64_t primary_server;           /* ... on this server_id */
-    hm_ms streamed_ms[HM_MEMBERS_MAX]; /* when this slot was last seen streaming */
+    hm_ms streamed_ms[HM_MEMBERS_MAX]; /* when this slot was last seen streaming ... */
+    hm_ms moved_ms[HM_MEMBERS_MAX];    /* ... and when it had everything, or more than before */
     hm_ms changed_ms;                  /* when the record changed last */
 
     hm_ms resume_after_ms; /* ORDER_RESUME: the fence must show a later deadline than this */

@@ -48,9 +48,20 @@ struct core_effect *core_ask_copy(struct core *c, enum core_effect_type type, ui
 
 static void note_standbys(struct core *c, const struct copy *copy)
 {
-    for (unsigned slot = 0; slot < HM_MEMBERS_MAX; slot++)
-        if (copy->standby[slot].is_streaming)
-            c->streamed_ms[slot] = c->now_ms;
+    /* What it had flushed by now may be compared with what was there at the probe before. */
+    bool is_same_server = c->copy.state == COPY_PRIMARY && c->copy.server_id == copy->server_id;
+
+    for (unsigned slot = 0; slot < HM_MEMBERS_MAX; slot++) {
+        bool was_there = is_same_server && c->copy.standby[slot].is_streaming &&
+                         c->copy.standby[slot].copy_id == copy->standby[slot].copy_id;
+
+        if (!copy->standby[slot].is_streaming)
+            continue;
+        c->streamed_ms[slot] = c->now_ms;
+        if (!was_there || copy->standby[slot].flushed > c->copy.standby[slot].flushed ||
+            copy->standby[slot].flushed >= c->copy.at.offset)
+            c->moved_ms[slot] = c->now_ms;
+    }
 }
 
 bool core_is_diverged(const struct core *c)

@@ -2,10 +2,20 @@
  * database. */
 #include "core/inner.h"
 
+/* Its connection is there, and nothing gets through: a link that flaps, a disk that hangs. Redis
+ * confirms by WAIT, which its clients limit themselves. */
+static bool is_stuck(struct core *c, uint8_t slot)
+{
+    return core_known(c)->kind != SERVICE_REDIS && c->copy.standby[slot].is_streaming &&
+           core_due(c,
+                    hm_max_ms(c->moved_ms[slot], c->primary_since_ms) + c->config.stall_timeout_ms);
+}
+
 /* A standby counts as lost when it has not streamed for the time of a lease. */
 static bool has_streamed_lately(struct core *c, uint8_t slot)
 {
-    return !core_due(c, hm_max_ms(c->streamed_ms[slot], c->primary_since_ms) + core_ttl_ms(c));
+    return !core_due(c, hm_max_ms(c->streamed_ms[slot], c->primary_since_ms) + core_ttl_ms(c)) &&
+           !is_stuck(c, slot);
 }
 
 static bool is_leaving(const struct core *c, uint8_t slot)
@@ -71,7 +81,7 @@ static void add_streaming(struct core *c, struct pair *pair)
         /* A Redis replica attaches only after it is in a pair, so it cannot stream before. */
         if (is_redis ? !g->is_healthy
                      : !c->copy.standby[slot].is_streaming ||
-                           c->copy.standby[slot].copy_id != g->copy_id)
+                           c->copy.standby[slot].copy_id != g->copy_id || is_stuck(c, slot))
             continue;
         pair_add(pair, slot, g->copy_id);
     }

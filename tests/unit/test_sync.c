@@ -42,6 +42,7 @@ static void streams(uint8_t slot, bool is_streaming)
 {
     t.copy.standby[slot].is_streaming = is_streaming;
     t.copy.standby[slot].copy_id = told_copy_id(slot);
+    t.copy.standby[slot].flushed = UINT64_MAX; /* all there is */
 }
 
 static void follows_the_new_primary(uint8_t slot)
@@ -208,6 +209,29 @@ static void a_standby_that_is_gone_keeps_its_place_for_the_time_of_a_lease(void 
     has_pairs(1, &large, NULL);
     told_run(&t, gone_ms + TOLD_TTL_MS + 300);
     has_pairs(1, &small, NULL);
+}
+
+/* A link that flaps, a disk that hangs: the connection is there, and commits would wait for ever.
+ */
+static void a_standby_that_is_stuck_is_not_waited_for(void **state)
+{
+    static const uint8_t one[] = { DB3 };
+    struct pair large = pair_of(1, 2, both), small = pair_of(1, 1, one);
+    hm_ms stuck_ms;
+
+    (void)state;
+    both_stream_in(DURABILITY_SYNC, 1);
+    told_run(&t, t.now_ms + 500);
+    t.copy.standby[DB1].flushed = t.copy.at.offset - 100;
+    told_run(&t, t.now_ms + TOLD_PROBE_MS);
+    stuck_ms = t.now_ms;
+    told_run(&t, stuck_ms + t.core.config.stall_timeout_ms - 2 * TOLD_PROBE_MS);
+    has_pairs(1, &large, NULL);
+    told_run(&t, stuck_ms + t.core.config.stall_timeout_ms + 300);
+    has_pairs(1, &small, NULL);
+    t.copy.standby[DB1].flushed += 50; /* not all, but it moves */
+    told_run(&t, t.now_ms + 300);
+    has_pairs(1, &large, NULL);
 }
 
 /* sync: the last standby is gone: record first, names second, and it is said aloud. */
@@ -473,6 +497,7 @@ int main(void)
         TEST(who_may_not_become_primary_is_not_waited_for),
         TEST(a_stream_of_another_copy_does_not_count),
         TEST(a_standby_that_is_gone_keeps_its_place_for_the_time_of_a_lease),
+        TEST(a_standby_that_is_stuck_is_not_waited_for),
         TEST(the_last_standby_that_goes_leaves_the_primary_alone),
         TEST(in_strict_nobody_loses_its_place),
         TEST(two_copies_of_each_member_in_the_record_fit_one_pair),
