@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 /* hamgr's own sessions never wait for a standby unless they say so, and see no schema of others. */
 #define SESSION                                                                                    \
@@ -205,6 +207,17 @@ static void close_service(struct service *s)
     free(s);
 }
 
+/* Processes of another user cannot be looked at: a server that runs would be taken for none. */
+static enum hm_rc check_owner(const char *data_dir, struct hm_err *err)
+{
+    struct stat st;
+
+    if (geteuid() == 0 || stat(data_dir, &st) != 0 || st.st_uid == geteuid())
+        return HM_OK;
+    return hm_fail(err, HM_BAD_INPUT, "'%s' belongs to user %u: hamgrd must run as that user",
+                   data_dir, (unsigned int)st.st_uid);
+}
+
 static enum hm_rc open_service(const struct service_config *config, struct service **ret,
                                struct hm_err *err)
 {
@@ -216,8 +229,10 @@ static enum hm_rc open_service(const struct service_config *config, struct servi
     s->config = *config;
     s->self = HM_NOBODY;
     s->seen.follows = HM_NOBODY;
-    rc = notes_load(config->settings->state_dir, config->service->name, config->service->data_dir,
-                    &s->notes, err);
+    rc = check_owner(config->service->data_dir, err);
+    if (rc == HM_OK)
+        rc = notes_load(config->settings->state_dir, config->service->name,
+                        config->service->data_dir, &s->notes, err);
     if (rc == HM_OK)
         rc = worker_new(config->base, "hamgr-pgfiles", &s->worker, err);
     if (rc == HM_OK)

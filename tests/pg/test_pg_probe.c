@@ -42,6 +42,23 @@ static bool has_empty(const struct world *w)
     return w->copy.names == NAMES_EMPTY;
 }
 
+/* --- a copy that cannot be watched ------------------------------------------------------------ */
+
+static void a_directory_of_another_user_is_refused(void **state)
+{
+    struct world *w = *state;
+    struct settings_service other = w->settings[0].service[0];
+    struct service_config config = { .base = w->base,
+                                     .settings = &w->settings[0],
+                                     .service = &other };
+    struct service *s = NULL;
+    struct hm_err err;
+
+    (void)snprintf(other.data_dir, sizeof other.data_dir, "/etc");
+    assert_int_equal(service_postgres.open(&config, &s, &err), HM_BAD_INPUT);
+    assert_string_equal(err.text, "'/etc' belongs to user 0: hamgrd must run as that user");
+}
+
 /* --- a copy that does not run ---------------------------------------------------------------- */
 
 static void no_directory_is_absent(void **state)
@@ -358,6 +375,7 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_directory_of_another_user_is_refused),
         cmocka_unit_test(no_directory_is_absent),
         cmocka_unit_test(a_new_database_is_down_where_its_log_ends),
         cmocka_unit_test(a_start_is_seen),
