@@ -248,7 +248,7 @@ static void a_step_that_is_over_may_be_told_again(void **state)
 static void the_oldest_of_too_many_lines_is_forgotten(void **state)
 {
     struct log_burst b = { 0 };
-    char line[8];
+    char line[16];
 
     (void)state;
     for (int i = 0; i < LOG_BURST_LINES + 1; i++)
