@@ -292,12 +292,20 @@ bool guard_server_lost_data(struct core *c)
            core_successor(c) != HM_NOBODY;
 }
 
+/* Also one that runs and lets nobody in: not up yet after a while, or its access rules shut hamgr
+ * out, too. */
 bool guard_server_stalls(struct core *c)
 {
-    hm_ms bad_ms = c->view.bad_since_ms;
+    hm_ms bad_ms = c->view.bad_since_ms, wait_ms = c->config.stall_timeout_ms;
 
-    return may_act(c) && bad_ms != HM_NEVER && c->copy.state == COPY_PRIMARY &&
-           core_due(c, hm_max_ms(bad_ms, c->primary_since_ms) + c->config.stall_timeout_ms) &&
+    if (c->copy.state == COPY_STARTING)
+        wait_ms += c->config.crash_wait_ms;
+    else if (c->copy.state != COPY_PRIMARY)
+        return false;
+    if (c->must_raise && !core_due(c, c->since_ms + 8 * core_ttl_ms(c)))
+        return false; /* nobody took over a moment ago */
+    return may_act(c) && bad_ms != HM_NEVER &&
+           core_due(c, hm_max_ms(bad_ms, c->primary_since_ms) + wait_ms) &&
            core_successor(c) != HM_NOBODY;
 }
 

@@ -106,6 +106,21 @@ static void dies(void)
     assert_int_equal(t.last[DO_FENCE].fence.mode, FENCE_SUSPENDED);
 }
 
+/* It runs, and lets nobody in: recovery that takes long, or access rules that shut out hamgr. */
+static void a_server_that_lets_nobody_in_is_given_away_after_a_while(void **state)
+{
+    (void)state;
+    t.core.config.crash_wait_ms = 500;
+    leads();
+    t.stuck = 1u << DO_STOP;
+    t.copy.state = COPY_STARTING;
+    t.copy.is_healthy = false;
+    runs_for(1500 - 2 * TOLD_PROBE_MS);
+    assert_string_equal(core_state_name(t.core.state), "holder");
+    runs_for(4 * TOLD_PROBE_MS);
+    assert_non_null(strstr(t.story, "rule 114"));
+}
+
 static void a_server_that_is_down_is_fenced_before_the_lease_is_given_away(void **state)
 {
     (void)state;
@@ -216,6 +231,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup(name, make_world)
     const struct CMUnitTest tests[] = {
         TEST(a_probe_from_before_the_thaw_proves_no_fence),
+        TEST(a_server_that_lets_nobody_in_is_given_away_after_a_while),
         TEST(a_server_that_is_down_is_fenced_before_the_lease_is_given_away),
         TEST(a_probe_that_began_before_the_word_to_the_helper_proves_no_fence),
         TEST(a_clean_stop_has_its_time),
