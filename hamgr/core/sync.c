@@ -2,13 +2,16 @@
  * database. */
 #include "core/inner.h"
 
-/* Its connection is there, and nothing gets through: a link that flaps, a disk that hangs. Redis
- * confirms by WAIT, which its clients limit themselves. */
+/* Its connection is there, and nothing gets through: a link that flaps, a disk that hangs; or its
+ * host is gone without a word, and TCP does not know yet. Redis confirms by WAIT, which its clients
+ * limit themselves. */
 static bool is_stuck(struct core *c, uint8_t slot)
 {
+    bool is_heard = view_recent(&c->view, slot, c->now_ms - core_ttl_ms(c)) != NULL;
+    hm_ms wait_ms = is_heard ? c->config.stall_timeout_ms : core_ttl_ms(c);
+
     return core_known(c)->kind != SERVICE_REDIS && c->copy.standby[slot].is_streaming &&
-           core_due(c,
-                    hm_max_ms(c->moved_ms[slot], c->primary_since_ms) + c->config.stall_timeout_ms);
+           core_due(c, hm_max_ms(c->moved_ms[slot], c->primary_since_ms) + wait_ms);
 }
 
 /* A standby counts as lost when it has not streamed for the time of a lease. */

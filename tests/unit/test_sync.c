@@ -234,6 +234,21 @@ static void a_standby_that_is_stuck_is_not_waited_for(void **state)
     has_pairs(1, &large, NULL);
 }
 
+static void a_standby_whose_host_is_gone_is_not_waited_for_until_tcp_knows(void **state)
+{
+    static const uint8_t one[] = { DB3 };
+    struct pair small = pair_of(1, 1, one);
+
+    (void)state;
+    t.core.config.stall_timeout_ms = 10 * TOLD_TTL_MS;
+    both_stream_in(DURABILITY_SYNC, 1);
+    told_run(&t, t.now_ms + 500);
+    t.copy.standby[DB1].flushed = t.copy.at.offset - 100;
+    t.deaf = 1u << DB1;
+    told_run(&t, t.now_ms + TOLD_TTL_MS + 300);
+    has_pairs(1, &small, NULL);
+}
+
 /* sync: the last standby is gone: record first, names second, and it is said aloud. */
 static void the_last_standby_that_goes_leaves_the_primary_alone(void **state)
 {
@@ -498,6 +513,7 @@ int main(void)
         TEST(a_stream_of_another_copy_does_not_count),
         TEST(a_standby_that_is_gone_keeps_its_place_for_the_time_of_a_lease),
         TEST(a_standby_that_is_stuck_is_not_waited_for),
+        TEST(a_standby_whose_host_is_gone_is_not_waited_for_until_tcp_knows),
         TEST(the_last_standby_that_goes_leaves_the_primary_alone),
         TEST(in_strict_nobody_loses_its_place),
         TEST(two_copies_of_each_member_in_the_record_fit_one_pair),
