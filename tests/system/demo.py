@@ -77,10 +77,14 @@ def start():
     say(bold(f'Writes acknowledged: {len(acks)}. Lost of these: {len(gone)}.'))
     say(f'''
 It goes on running. To play with it:
-    {WRAPPER} {new} status              ... switchover, history, check, --help
-    {SQL} {new}                          SQL on a host
-    ip -n {lab.PREFIX}{NAME}-net link set {new} down     cut a host off; "up" mends it
-    make demo-stop                       take it all away''')
+    {WRAPPER} {new} status
+                also: switchover, pause, history, check, help
+    {SQL} {new}
+                SQL on that host
+    ip -n {lab.PREFIX}{NAME}-net link set {new} down
+                cuts a host off; "up" mends it
+    make demo-stop
+                takes it all away''')
     c.lab.detach()
     return 1 if gone else 0
 
