@@ -9,6 +9,7 @@
  *         tcp sport @ports goto guarded
  *     }
  *     chain guarded {
+ *         tcp flags rst accept
  *         tcp sport @clients accept
  *         ip daddr @peers4 tcp sport @members accept
  *         ip6 daddr @peers6 tcp sport @members accept
@@ -223,6 +224,39 @@ static void port_is_in(struct netlink *b, const char *set)
     bytes_are_in(b, NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2, set); /* the source port */
 }
 
+static void put_byte(struct netlink *b, uint16_t attribute, uint8_t value)
+{
+    size_t data = netlink_nest(b, attribute);
+
+    netlink_put(b, NFTA_DATA_VALUE, &value, sizeof value);
+    netlink_close(b, data);
+}
+
+/* The flag is set that tells the other end that the connection is gone. */
+static void is_reset(struct netlink *b)
+{
+    enum { FLAGS_OFFSET = 13, RST = 0x04 };
+    struct expression e = begin_expression(b, "payload");
+
+    netlink_put_be32(b, NFTA_PAYLOAD_DREG, NFT_REG_1);
+    netlink_put_be32(b, NFTA_PAYLOAD_BASE, NFT_PAYLOAD_TRANSPORT_HEADER);
+    netlink_put_be32(b, NFTA_PAYLOAD_OFFSET, FLAGS_OFFSET);
+    netlink_put_be32(b, NFTA_PAYLOAD_LEN, 1);
+    end_expression(b, e);
+    e = begin_expression(b, "bitwise");
+    netlink_put_be32(b, NFTA_BITWISE_SREG, NFT_REG_1);
+    netlink_put_be32(b, NFTA_BITWISE_DREG, NFT_REG_1);
+    netlink_put_be32(b, NFTA_BITWISE_LEN, 1);
+    put_byte(b, NFTA_BITWISE_MASK, RST);
+    put_byte(b, NFTA_BITWISE_XOR, 0);
+    end_expression(b, e);
+    e = begin_expression(b, "cmp");
+    netlink_put_be32(b, NFTA_CMP_SREG, NFT_REG_1);
+    netlink_put_be32(b, NFTA_CMP_OP, NFT_CMP_NEQ);
+    put_byte(b, NFTA_CMP_DATA, 0);
+    end_expression(b, e);
+}
+
 static void decide(struct netlink *b, int verdict, const char *chain)
 {
     struct expression e = begin_expression(b, "immediate");
@@ -260,6 +294,11 @@ static void put_rules(struct gate *g)
     struct netlink *b = &g->buffer;
     size_t rule;
 
+    /* It carries no data: a client whose server was killed learns of it at once, and looks for the
+     * new primary. */
+    rule = begin_rule(g, "guarded");
+    is_reset(b);
+    end_rule(g, rule, NF_ACCEPT, NULL);
     rule = begin_rule(g, "guarded");
     port_is_in(b, "clients");
     end_rule(g, rule, NF_ACCEPT, NULL);

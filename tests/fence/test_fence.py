@@ -299,6 +299,18 @@ def test_what_the_kernel_held_back_does_not_arrive_from_a_killed_server(fence, n
     session.close()
 
 
+def test_a_client_learns_of_the_kill_though_the_gate_is_closed(fence, net, postgres):
+    fence.lease(30000, 30000)
+    session = Session(net, timeout=2)
+    fence.ask(MODE, mode=SUSPENDED)
+    fence.hear(is_suspended)
+    fence.ask(KILL)
+    wait_for(lambda: not postgres.processes())
+    with pytest.raises(ConnectionError):
+        session.query("SELECT 1")
+    session.close()
+
+
 def test_without_the_helper_it_would_have_arrived(fence, net, postgres):
     """The control of the test above: killed by others, and the gate opened under a lease."""
     session = hold_back(fence, net)
