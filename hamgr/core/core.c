@@ -21,6 +21,7 @@ void core_init(struct core *c, const struct core_config *config)
     c->released_at_ms = HM_PAST;
     c->distrust_before_ms = HM_PAST;
     c->lease_end_ms = HM_PAST;
+    c->majority_since_ms = HM_NEVER;
     c->yield_to = HM_NOBODY;
     c->repointed_to = HM_NOBODY;
     for (unsigned slot = 0; slot < HM_MEMBERS_MAX; slot++) {
@@ -201,6 +202,14 @@ void core_take_stall(struct core *c)
     c->renew_at_ms = c->now_ms;
 }
 
+static void note_majority(struct core *c)
+{
+    if (!core_sees_majority(c))
+        c->majority_since_ms = HM_NEVER;
+    else if (c->majority_since_ms == HM_NEVER)
+        c->majority_since_ms = c->now_ms;
+}
+
 static void take_event(struct core *c, const struct core_event *ev)
 {
     switch (ev->type) {
@@ -266,6 +275,7 @@ enum hm_rc core_step(struct core *c, const struct core_event *ev, struct core_ef
     ret_do->n = 0;
     c->moves_n = 0;
     take_event(c, ev);
+    note_majority(c);
     /* The own voter answers within the step, and what it says may decide the next state. */
     for (unsigned rounds = 0; rounds < 16; rounds++) {
         c->has_news = false;

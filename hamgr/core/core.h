@@ -132,13 +132,15 @@ struct core {
     hm_ms ask_at_ms[HM_MEMBERS_MAX];           /* when to ask this slot (again) */
     uint64_t incarnations[HM_MEMBERS_MAX];     /* of those who answered */
     uint64_t seen_incarnation[HM_MEMBERS_MAX]; /* of the slots when the view was last cleared */
-    bool is_yielded_to; /* a candidate with a shorter log stood back for this member */
-    bool wants_rebuild; /* the own copy diverged */
-    bool has_news;      /* an answer was heard since the last decision */
-    bool must_raise;    /* nobody took over from here: the own server is started again */
-    bool is_alone;      /* the record that runs lets the primary acknowledge alone */
-    bool has_deferred;  /* went back once to let another go first */
-    bool had_lease;     /* since the daemon started */
+    hm_ms
+        majority_since_ms; /* a majority is heard without a break since then; HM_NEVER: it is not */
+    bool is_yielded_to;    /* a candidate with a shorter log stood back for this member */
+    bool wants_rebuild;    /* the own copy diverged */
+    bool has_news;         /* an answer was heard since the last decision */
+    bool must_raise;       /* nobody took over from here: the own server is started again */
+    bool is_alone;         /* the record that runs lets the primary acknowledge alone */
+    bool has_deferred;     /* went back once to let another go first */
+    bool had_lease;        /* since the daemon started */
     hm_ms gossip_at_ms;
     struct ballot adopted_ballot;
     struct record adopted; /* the highest record that a promise carried; epoch 0: none */

@@ -1,6 +1,8 @@
 /* guards.c - the conditions of the decision table. */
 #include "core/inner.h"
 
+#define SETTLE_HEARTBEATS 2 /* a link that was cut is back within these */
+
 bool guard_always(struct core *c)
 {
     (void)c;
@@ -123,6 +125,18 @@ bool guard_another_is_named(struct core *c)
            !core_due(c, c->since_ms + 2 * core_ttl_ms(c));
 }
 
+/* Whoever was cut off itself cannot know whether the holder is lost or was cut off with it: the
+ * holder, whose copy is only suspended, gets the time to be heard again, and needs a thaw only. */
+static bool has_settled(struct core *c)
+{
+    hm_ms settled_ms = c->majority_since_ms == HM_NEVER
+                           ? HM_NEVER
+                           : c->majority_since_ms + SETTLE_HEARTBEATS * core_heartbeat_ms(c);
+
+    return core_is_holder_copy(c, core_known(c)) || c->is_yielded_to ||
+           core_due(c, hm_min_ms(settled_ms, c->lease_end_ms + core_ttl_ms(c)));
+}
+
 bool guard_turn_has_come(struct core *c)
 {
     uint8_t rank;
@@ -130,6 +144,8 @@ bool guard_turn_has_come(struct core *c)
     /* It could hold its epoch, but not lead: anybody who can goes first. */
     if (core_is_named_holder(c, core_known(c)) && !core_is_holder_copy(c, core_known(c)) &&
         !core_copy_is_fit(c, core_known(c)) && !core_due(c, c->since_ms + 2 * core_ttl_ms(c)))
+        return false;
+    if (!has_settled(c))
         return false;
     if (core_is_first_in_line(c, &rank))
         return core_due(c, c->stand_at_ms);

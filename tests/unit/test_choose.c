@@ -24,7 +24,8 @@ static void starts(void)
 }
 
 /* Its voter has been up for long, and it has heard db3 before it first looks at its copy. */
-static void stands_at_once(void)
+/* Its voter is out of quarantine, and it hears a majority from now on. */
+static void hears_others(void)
 {
     struct msg m;
 
@@ -32,6 +33,14 @@ static void stands_at_once(void)
     t.core.voter.born_ms -= 2 * TOLD_TTL_MS;
     m = told_message(&t, DB3, MSG_GOSSIP);
     (void)told_hear(&t, &m);
+}
+
+/* ... as it always did. */
+static void stands_at_once(void)
+{
+    hears_others();
+    t.core.majority_since_ms = HM_PAST;
+    told_run(&t, t.now_ms);
 }
 
 static hm_ms first_prevote_ms(void)
@@ -141,6 +150,14 @@ static void of_two_equal_members_the_first_name_goes_first(void **state)
     (void)state;
     stands_at_once();
     assert_int_equal(first_prevote_ms(), START_MS + 1);
+}
+
+static void who_was_cut_off_gives_the_holder_two_heartbeats_to_be_heard(void **state)
+{
+    (void)state;
+    hears_others();
+    assert_in_range(first_prevote_ms(), START_MS + 2 * TOLD_HEARTBEAT_MS,
+                    START_MS + 2 * TOLD_HEARTBEAT_MS + 1);
 }
 
 static void who_may_not_take_over_is_not_waited_for(void **state)
@@ -352,6 +369,7 @@ int main(void)
         TEST(the_longer_log_goes_first),
         TEST(of_two_equal_logs_the_higher_priority_goes_first),
         TEST(of_two_equal_members_the_first_name_goes_first),
+        TEST(who_was_cut_off_gives_the_holder_two_heartbeats_to_be_heard),
         TEST(who_may_not_take_over_is_not_waited_for),
         TEST(the_member_that_a_switchover_names_goes_first),
         TEST(the_others_leave_it_to_the_named_for_two_leases),
