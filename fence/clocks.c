@@ -1,9 +1,10 @@
 /* clocks.c - see clocks.h. */
 #include "fence/clocks.h"
 
+#include "base/clock.h"
+
 #include <fcntl.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #if defined(__x86_64__)
@@ -11,14 +12,6 @@
 #endif
 
 enum { TRIES = 4, MEASURE_MS = 2000 };
-
-static hm_ms read_clock(clockid_t which)
-{
-    struct timespec t;
-
-    (void)clock_gettime(which, &t); /* cannot fail for these */
-    return (hm_ms)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 static uint64_t counter(void)
 {
@@ -79,11 +72,11 @@ void clocks_read(struct clocks *c, struct deadline_clocks *ret)
     uint64_t count = 0;
 
     for (int i = 0; i < TRIES; i++) {
-        ret->boot = read_clock(CLOCK_BOOTTIME);
-        ret->raw = read_clock(CLOCK_MONOTONIC_RAW);
-        ret->real = read_clock(CLOCK_REALTIME);
+        ret->boot = clock_read_ms(CLOCK_BOOTTIME);
+        ret->raw = clock_read_ms(CLOCK_MONOTONIC_RAW);
+        ret->real = clock_read_ms(CLOCK_REALTIME);
         count = counter();
-        if (read_clock(CLOCK_BOOTTIME) - ret->boot <= 1)
+        if (clock_read_ms(CLOCK_BOOTTIME) - ret->boot <= 1)
             break;
     }
     read_counter(c, count, ret);

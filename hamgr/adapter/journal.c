@@ -1,5 +1,7 @@
 #include "adapter/journal.h"
 
+#include "adapter/file.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -7,21 +9,6 @@
 #include <unistd.h>
 
 /* --- writing --------------------------------------------------------------------------------- */
-
-static enum hm_rc write_all(int fd, const uint8_t *bytes, size_t size, struct hm_err *err)
-{
-    while (size > 0) {
-        ssize_t n = write(fd, bytes, size);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return hm_fail_errno(err, "cannot write");
-        bytes += n;
-        size -= (size_t)n;
-    }
-    return HM_OK;
-}
 
 /* Half an entry would make all later ones unreadable. */
 static void take_back(struct journal_writer *w)
@@ -32,7 +19,7 @@ static void take_back(struct journal_writer *w)
 static enum hm_rc add(struct journal_writer *w, const uint8_t *bytes, size_t size,
                       struct hm_err *err)
 {
-    enum hm_rc rc = write_all(w->fd, bytes, size, err);
+    enum hm_rc rc = file_write_all(w->fd, bytes, size, err);
 
     if (rc == HM_OK)
         w->size_bytes += size;

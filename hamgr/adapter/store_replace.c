@@ -1,28 +1,13 @@
 /* store_replace.c - one small file put in the place of another, so that power may fail at any
  * point. Apart from store.c because others write small files, too, and want nothing else of it. */
+#include "adapter/file.h"
 #include "adapter/store.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #define SUFFIX ".tmp"
-
-static enum hm_rc write_all(int fd, const uint8_t *bytes, size_t size, struct hm_err *err)
-{
-    while (size > 0) {
-        ssize_t n = write(fd, bytes, size);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return hm_fail_errno(err, "cannot write");
-        bytes += n;
-        size -= (size_t)n;
-    }
-    return HM_OK;
-}
 
 /* All of it is on the disk when this returns HM_OK: also what a late failure would have hit, since
  * close() reports what fsync() did not (network file systems). */
@@ -34,7 +19,7 @@ static enum hm_rc write_new(int dir, const char *name, const void *bytes, size_t
 
     if (fd < 0)
         return hm_fail_errno(err, "cannot create '%s'", name);
-    rc = write_all(fd, bytes, size, err);
+    rc = file_write_all(fd, bytes, size, err);
     if (rc == HM_OK && fsync(fd) != 0)
         rc = hm_fail_errno(err, "cannot sync '%s'", name);
     if (close(fd) != 0 && rc == HM_OK)

@@ -1,9 +1,7 @@
 /* clock.c - see clock.h. */
 #include "base/clock.h"
 
-#include <time.h>
-
-static hm_ms read_ms(clockid_t which)
+hm_ms clock_read_ms(clockid_t which)
 {
     struct timespec t;
 
@@ -13,10 +11,10 @@ static hm_ms read_ms(clockid_t which)
 
 hm_ms clock_boot_ms(void)
 {
-    return read_ms(CLOCK_BOOTTIME);
+    return clock_read_ms(CLOCK_BOOTTIME);
 }
 
 hm_ms clock_wall_ms(void)
 {
-    return read_ms(CLOCK_REALTIME);
+    return clock_read_ms(CLOCK_REALTIME);
 }

@@ -4,6 +4,10 @@
 
 #include "base/base.h"
 
+#include <time.h>
+
+/* Milliseconds of a clock that Linux has. */
+hm_ms clock_read_ms(clockid_t which);
 /* Milliseconds of CLOCK_BOOTTIME: it goes on while the machine sleeps, and nobody sets it. */
 hm_ms clock_boot_ms(void);
 /* Milliseconds since 1970, for people only. */

@@ -6,15 +6,11 @@
 
 #include <string.h>
 #include <sys/timerfd.h>
-#include <time.h>
 #include <unistd.h>
 
 static hm_ms ahead_ms(hm_ms now_ms)
 {
-    struct timespec t;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &t); /* cannot fail */
-    return now_ms - ((hm_ms)t.tv_sec * 1000 + t.tv_nsec / 1000000);
+    return now_ms - clock_read_ms(CLOCK_MONOTONIC);
 }
 
 enum hm_rc loop_init(struct loop *l, hm_ms alarm_ms, struct hm_err *err)

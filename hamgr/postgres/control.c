@@ -3,6 +3,7 @@
 #include "postgres/wal.h"
 
 #include "postgres/crc.h"
+#include "postgres/raw.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,22 +30,6 @@ enum {
     TEXT_MAX = 16384,
 };
 
-static uint32_t get_32(const unsigned char *at)
-{
-    uint32_t value;
-
-    memcpy(&value, at, sizeof value);
-    return value;
-}
-
-static uint64_t get_64(const unsigned char *at)
-{
-    uint64_t value;
-
-    memcpy(&value, at, sizeof value);
-    return value;
-}
-
 static enum hm_rc read_start(const char *path, void *buffer, size_t size, size_t *ret_size,
                              struct stat *ret_stat, struct hm_err *err)
 {
@@ -65,11 +50,11 @@ static enum hm_rc read_start(const char *path, void *buffer, size_t size, size_t
 
 static bool is_whole(const unsigned char *raw)
 {
-    switch (get_32(raw + CONTROL_VERSION_AT)) {
+    switch (raw_u32(raw + CONTROL_VERSION_AT)) {
     case 1300:
-        return crc_32c(0, raw, CONTROL_CRC_AT) == get_32(raw + CONTROL_CRC_AT);
+        return crc_32c(0, raw, CONTROL_CRC_AT) == raw_u32(raw + CONTROL_CRC_AT);
     case 1800:
-        return crc_32c(0, raw, CONTROL_CRC_AT_18) == get_32(raw + CONTROL_CRC_AT_18);
+        return crc_32c(0, raw, CONTROL_CRC_AT_18) == raw_u32(raw + CONTROL_CRC_AT_18);
     default:
         return false;
     }
@@ -116,14 +101,14 @@ enum hm_rc wal_read_control(const char *data_dir, struct wal_control *ret, struc
         return rc;
     if (size < sizeof raw || !is_whole(raw))
         return hm_fail(err, HM_BAD_INPUT, "'%s' is torn or of an unknown version", path);
-    c.system_id = get_64(raw);
-    c.state = (enum wal_state)get_32(raw + CONTROL_STATE_AT);
-    c.redo = get_64(raw + CONTROL_REDO_AT);
-    c.timeline = get_32(raw + CONTROL_TIMELINE_AT);
-    c.needed = get_64(raw + CONTROL_NEEDED_AT);
-    c.needed_timeline = get_32(raw + CONTROL_NEEDED_TIMELINE_AT);
-    c.page_bytes = get_32(raw + CONTROL_PAGE_AT);
-    c.segment_bytes = get_32(raw + CONTROL_SEGMENT_AT);
+    c.system_id = raw_u64(raw);
+    c.state = (enum wal_state)raw_u32(raw + CONTROL_STATE_AT);
+    c.redo = raw_u64(raw + CONTROL_REDO_AT);
+    c.timeline = raw_u32(raw + CONTROL_TIMELINE_AT);
+    c.needed = raw_u64(raw + CONTROL_NEEDED_AT);
+    c.needed_timeline = raw_u32(raw + CONTROL_NEEDED_TIMELINE_AT);
+    c.page_bytes = raw_u32(raw + CONTROL_PAGE_AT);
+    c.segment_bytes = raw_u32(raw + CONTROL_SEGMENT_AT);
     c.changed_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
     c.changed_id = st.st_ino;
     if (c.segment_bytes < 1u << 20 || c.segment_bytes > 1u << 30 ||

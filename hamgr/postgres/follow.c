@@ -84,13 +84,8 @@ static void replication_up(struct op *op)
 
 static void address_known(struct op *op)
 {
-    char conninfo[OP_CONNINFO_MAX];
-
-    if (!op_conninfo(op, true, conninfo, sizeof conninfo))
-        op_fail(op, "the record has no address of member %u", op->e.copy.member);
-    else
-        op_connect(op, conninfo, "replication=true application_name='hamgr slot'", replication_up,
-                   slot_refused);
+    op_connect_source(op, "replication=true application_name='hamgr slot'", replication_up,
+                      slot_refused);
 }
 
 /* Leftovers of a promotion that did not happen would hide the timelines of the other one. */

@@ -450,6 +450,16 @@ void op_connect(struct op *op, const char *conninfo, const char *more, op_step *
     conn_open(op->fresh, false);
 }
 
+void op_connect_source(struct op *op, const char *more, op_step *then, op_step *or_else)
+{
+    char conninfo[OP_CONNINFO_MAX];
+
+    if (!op_conninfo(op, true, conninfo, sizeof conninfo))
+        op_fail(op, "the record has no address of member %u", op->e.copy.member);
+    else
+        op_connect(op, conninfo, more, then, or_else);
+}
+
 static void child_ended(void *ctx, const struct child_end *how)
 {
     struct op *op = ctx;

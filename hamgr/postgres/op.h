@@ -118,6 +118,8 @@ void op_ask_fresh(struct op *op, const char *sql, hm_ms timeout_ms, op_answered 
 /* Opens op->fresh anew; `more` is added to the service's conninfo, which NULL leaves out. */
 void op_connect(struct op *op, const char *conninfo, const char *more, op_step *then,
                 op_step *or_else);
+/* The same to the member that the operation names, once its address is resolved; fails without. */
+void op_connect_source(struct op *op, const char *more, op_step *then, op_step *or_else);
 void op_close_fresh(struct op *op);
 /* Runs a program of PostgreSQL's as a child. */
 void op_run(struct op *op, const char *const *argv, hm_ms silence_ms,

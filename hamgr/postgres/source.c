@@ -138,13 +138,8 @@ static void source_up(struct op *op)
 
 static void source_address_known(struct op *op)
 {
-    char conninfo[OP_CONNINFO_MAX];
-
-    if (!op_conninfo(op, true, conninfo, sizeof conninfo))
-        op_fail(op, "the record has no address of member %u", op->e.copy.member);
-    else
-        op_connect(op, conninfo, "replication=true application_name='hamgr source'", source_up,
-                   source_failed);
+    op_connect_source(op, "replication=true application_name='hamgr source'", source_up,
+                      source_failed);
 }
 
 static void ask_source(struct op *op)

@@ -2,6 +2,7 @@
 #include "postgres/wal.h"
 
 #include "postgres/crc.h"
+#include "postgres/raw.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -48,22 +49,6 @@ struct reader {
     uint64_t seen_timeline; /* of the file of the newest whole record */
     struct hm_err *err;
 };
-
-static uint32_t get_32(const unsigned char *at)
-{
-    uint32_t value;
-
-    memcpy(&value, at, sizeof value);
-    return value;
-}
-
-static uint64_t get_64(const unsigned char *at)
-{
-    uint64_t value;
-
-    memcpy(&value, at, sizeof value);
-    return value;
-}
 
 static uint64_t aligned(uint64_t n)
 {
@@ -149,18 +134,18 @@ static bool is_known_timeline(const struct reader *r, uint32_t timeline)
 static bool is_page_valid(struct reader *r, uint64_t page, const unsigned char *at)
 {
     uint16_t magic, flags;
-    uint32_t timeline = get_32(at + 4);
+    uint32_t timeline = raw_u32(at + 4);
     bool is_long = header_size(r, page) == PAGE_HEADER_LONG;
 
     memcpy(&magic, at, sizeof magic);
     memcpy(&flags, at + 2, sizeof flags);
     if ((r->magic != 0 ? magic != r->magic : magic >> 8 != 0xd1) || (flags & ~FLAGS) != 0)
         return false;
-    if (get_64(at + 8) != page || ((flags & FLAG_LONG) != 0) != is_long)
+    if (raw_u64(at + 8) != page || ((flags & FLAG_LONG) != 0) != is_long)
         return false;
-    if (is_long &&
-        (get_64(at + 24) != r->control->system_id || get_32(at + 32) != r->control->segment_bytes ||
-         get_32(at + 36) != r->control->page_bytes))
+    if (is_long && (raw_u64(at + 24) != r->control->system_id ||
+                    raw_u32(at + 32) != r->control->segment_bytes ||
+                    raw_u32(at + 36) != r->control->page_bytes))
         return false;
     if (timeline < r->page_timeline || !is_known_timeline(r, timeline))
         return false;
@@ -215,14 +200,14 @@ static bool make_room(struct reader *r, size_t size)
 
 static bool is_record_valid(const struct reader *r, size_t size, uint64_t at, uint64_t before)
 {
-    uint64_t prev = get_64(r->record + RECORD_PREV_AT);
+    uint64_t prev = raw_u64(r->record + RECORD_PREV_AT);
     uint32_t crc;
 
     if (before != 0 ? prev != before : prev >= at)
         return false;
     crc = crc_32c(0, r->record + RECORD_HEADER, size - RECORD_HEADER);
     crc = crc_32c(crc, r->record, RECORD_CRC_AT);
-    return crc == get_32(r->record + RECORD_CRC_AT);
+    return crc == raw_u32(r->record + RECORD_CRC_AT);
 }
 
 /* Gathers the record that begins at `at` and goes on over pages. ret_overwritten: the page where
@@ -248,7 +233,7 @@ static enum found gather(struct reader *r, uint64_t at, size_t size, uint64_t *r
                 *ret_overwritten = page;
                 return FOUND_END;
             }
-            if ((page_flags(bytes) & FLAG_CONTINUES) == 0 || get_32(bytes + 16) != size - got)
+            if ((page_flags(bytes) & FLAG_CONTINUES) == 0 || raw_u32(bytes + 16) != size - got)
                 return FOUND_END;
         }
         piece = page_bytes - offset < size - got ? page_bytes - offset : size - got;
@@ -281,7 +266,7 @@ static enum found read_record(struct reader *r, uint64_t *at, uint64_t before, u
             if ((page_flags(bytes) & FLAG_CONTINUES) != 0)
                 return FOUND_END;
         }
-        size = get_32(bytes + (*at - page));
+        size = raw_u32(bytes + (*at - page));
         if (size < RECORD_HEADER || size > RECORD_MAX)
             return FOUND_END;
         if (!make_room(r, size))
@@ -315,7 +300,7 @@ static enum found first_record(struct reader *r, uint64_t segment_start, uint64_
 
         if (found != FOUND)
             return found;
-        rest = (page_flags(bytes) & FLAG_CONTINUES) != 0 ? get_32(bytes + 16) : 0;
+        rest = (page_flags(bytes) & FLAG_CONTINUES) != 0 ? raw_u32(bytes + 16) : 0;
         if (rest > page_bytes - header)
             continue;
         *ret_at = page + header + aligned(rest);
