@@ -175,8 +175,8 @@ build/fuzz/fuzz_%: build/fuzz/obj/tests/fuzz/fuzz_%.o build/fuzz/libhamgr.a
 .DELETE_ON_ERROR:
 .PHONY: all deps help check check-unit check-pg check-sim check-sim-mutants check-model check-asan \
         check-pure check-layers check-format check-style check-clang check-lints check-rules \
-        lint format coverage fuzz rules golden check-system check-fence bench bench-witness soak demo-build demo-stop \
-        story \
+        lint format coverage fuzz rules golden check-system check-fence bench bench-witness soak campaign \
+        demo-build demo-stop story \
         demo install clean ci FORCE
 
 # --- targets --------------------------------------------------------------------------------------
@@ -266,6 +266,13 @@ bench: $(call SYSTEM_NEEDS,release) ## what clients see of each fault, 10 times 
 
 bench-witness: build/release/hamgr-witness build/release/witness-load ## a witness with 1,000 clusters: memory, CPU; CLUSTERS=N
 	@build/release/witness-load --clusters '$(or $(CLUSTERS),1000)' --seconds '$(or $(SECONDS),10)'
+
+# In pieces: FROM=101 FAULTS=100 goes on where another run ended; PLAY=17,40-42 plays those again.
+CAMPAIGN_MODE := $(if $(filter file,$(origin MODE)),release,$(MODE))
+campaign: $(call SYSTEM_NEEDS,$(CAMPAIGN_MODE)) ## random faults on a real cluster (root): KIND=two|three|two-lan|three-lan SEED=1 FAULTS=200
+	@MODE='$(CAMPAIGN_MODE)' /usr/bin/python3 -B tests/system/campaign.py $(if $(KIND),--kind '$(KIND)') \
+	    $(if $(SEED),--seed '$(SEED)') $(if $(FAULTS),--faults '$(FAULTS)') $(if $(FROM),--from '$(FROM)') \
+	    $(if $(PLAY),--play '$(PLAY)') $(if $(LIST),--list)
 
 soak: $(call SYSTEM_NEEDS,release) ## 30 minutes of full CPU and disk load: no false failover (root)
 	@MODE=release /usr/bin/python3 -B tests/system/bench.py soak $(if $(MINUTES),--minutes '$(MINUTES)')

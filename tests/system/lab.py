@@ -373,6 +373,11 @@ class Lab:
                 ([f'iifname "{source}"'] if source else []) + ([f'oifname "{target}"'] if target else []))
         self._write_cuts()
 
+    def uncut_many(self, pairs):
+        for pair in pairs:
+            self.cuts.pop(pair, None)
+        self._write_cuts()
+
     def heal(self):
         self.cuts = {}
         self._write_cuts()
