@@ -76,6 +76,8 @@ run_suite() { # NAME TARGET [VARIABLE=VALUE...]
     failed_all=$((failed_all + failed))
     printf '%-10s %8d %8d %8d s\n' "$name" "$passed" "$failed" $(($(date +%s) - start))
     if [ "$failed" != 0 ]; then
+        grep -n -e '^\[  FAILED' -e '^\[   LINE' -e '^\[  ERROR' -e 'Error: ' -e '^FAILED' "$log" |
+            head -n 25 | sed 's/^/    ! /'
         grep -v -e '^\[ RUN ' -e '^\[       OK ' "$log" | tail -n 25 | sed 's/^/    | /'
         echo "    | whole log: $log; again: make $*"
     fi

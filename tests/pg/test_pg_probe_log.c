@@ -1,5 +1,6 @@
 /* test_pg_probe_log.c - where the log of a copy ends and on which timeline, running or not. */
 #include "postgres/inner.h"
+#include "tests/pg/await.h"
 #include "tests/pg/world.h"
 
 #include "base/clock.h"
@@ -183,8 +184,7 @@ static void a_standby_streams_from_whom_it_was_told(void **state)
     world_expect(w, COPY_STANDBY, is_streaming, 8000);
     world_write_some(w, 0);
     at = world_number(w, 0, flushed);
-    world_let(w, 300);
-    assert_true(w->copy.at.offset >= at);
+    world_await(w, w->copy.at.offset >= at);
     assert_int_equal(w->copy.at.timeline, 1);
     assert_true(w->copy.began_epoch == 7); /* it streams on the newest timeline of the record */
     assert_true(w->service->notes.began_epoch == 7 && !w->service->notes.was_primary);
@@ -219,8 +219,7 @@ static void a_standby_that_was_cut_off_stays_where_it_is(void **state)
     world_note_record(w, 0, 1);
     world_expect(w, COPY_STANDBY, is_streaming, 5000);
     at = world_number(w, 0, flushed);
-    world_let(w, 300);
-    assert_true(w->copy.at.offset >= at);
+    world_await(w, w->copy.at.offset >= at);
     at = w->copy.at.offset;
     world_set(w, 1, "primary_conninfo", "");
     world_expect(w, COPY_STANDBY, is_let_go, 5000);
@@ -244,8 +243,7 @@ static void a_promotion_begins_a_timeline(void **state)
     (void)world_ask(w, 1, "SELECT pg_promote()");
     world_expect(w, COPY_PRIMARY, is_on_timeline_2, 5000);
     assert_true(w->copy.at.offset > at);
-    world_let(w, 200);
-    assert_true(w->service->notes.was_primary);
+    world_await(w, w->service->notes.was_primary);
     assert_true(w->copy.began_epoch == 0); /* what was noted belongs to the timeline before */
 }
 
@@ -270,9 +268,8 @@ static void who_follows_goes_over_to_the_new_timeline(void **state)
     world_expect(w, COPY_STANDBY, is_on_timeline_2, 8000);
     assert_true(w->copy.at.offset > fork);
     world_expect(w, COPY_STANDBY, is_streaming, 3000);
-    world_let(w, 300);
-    assert_true(w->copy.began_epoch == 7 && w->service->notes.timeline == 2);
-    assert_false(w->service->notes.was_primary);
+    world_await(w, w->copy.began_epoch == 7 && w->service->notes.timeline == 2 &&
+                       !w->service->notes.was_primary);
 }
 
 static void the_timeline_is_known_after_a_restart_of_hamgrd(void **state)

@@ -1,5 +1,7 @@
 #include "tests/pg/trio.h"
 
+#include "tests/pg/await.h"
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "probe/procs.h"
@@ -254,10 +256,10 @@ hm_ms trio_wait(struct trio *t, unsigned int m, uint32_t op, hm_ms limit_ms)
     struct service_facts facts;
 
     while (member->done_op != op) {
-        if (clock_boot_ms() - begin_ms > limit_ms) {
+        if (clock_boot_ms() - begin_ms > limit_ms * PG_PATIENCE) {
             service_postgres.describe(member->service, &facts);
-            fail_msg("db%u: not done after %lld ms: doing '%s', trouble '%s', copy %s", m + 1,
-                     (long long)limit_ms, facts.doing, facts.trouble,
+            fail_msg("db%u: not done after %lld ms and more: doing '%s', trouble '%s', copy %s",
+                     m + 1, (long long)limit_ms, facts.doing, facts.trouble,
                      copy_state_name(member->copy.state));
         }
         (void)event_base_loop(t->base, EVLOOP_ONCE);
@@ -288,7 +290,7 @@ void trio_until(struct trio *t, unsigned int m, const char *sql, const char *wan
     hm_ms begin_ms = clock_boot_ms();
 
     while (strcmp(trio_value(t, m, sql), wanted) != 0) {
-        if (clock_boot_ms() - begin_ms > limit_ms)
+        if (clock_boot_ms() - begin_ms > limit_ms * PG_PATIENCE)
             fail_msg("db%u: '%s' is '%s', not '%s'", m + 1, sql, trio_value(t, m, sql), wanted);
         trio_let(t, 5);
     }

@@ -47,7 +47,7 @@ void trio_reopen(struct trio *t, unsigned int m);
 void trio_tell(struct trio *t);
 /* Asks for an operation; the id is returned. */
 uint32_t trio_ask(struct trio *t, unsigned int m, struct core_effect e);
-/* Runs the loop until that operation ended; its duration. */
+/* Runs the loop until that operation ended; its duration. Fails long after limit_ms (await.h). */
 hm_ms trio_wait(struct trio *t, unsigned int m, uint32_t op, hm_ms limit_ms);
 /* Both, and it must end well, or badly with a text that has `part` in it. */
 hm_ms trio_do(struct trio *t, unsigned int m, struct core_effect e);

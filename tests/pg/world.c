@@ -1,5 +1,7 @@
 #include "tests/pg/world.h"
 
+#include "tests/pg/await.h"
+
 #include "base/clock.h"
 #include "probe/procs.h"
 
@@ -93,7 +95,7 @@ static void fill_settings(struct world *w, unsigned int i)
     pg->port = WORLD_PORT;
     (void)snprintf(s->state_dir, sizeof s->state_dir, "%s/state%u", w->top, i + 1);
     s->timing.check_interval_ms = 50;
-    s->timing.check_timeout_ms = 600;
+    s->timing.check_timeout_ms = 1500;
     assert_int_equal(mkdir(pg->socket_dir, 0700), 0);
     assert_int_equal(mkdir(s->state_dir, 0700), 0);
 }
@@ -338,14 +340,15 @@ void world_expect(struct world *w, enum copy_state state, bool (*is_it)(const st
     hm_ms begin_ms = clock_boot_ms();
     struct service_facts facts;
 
-    while (clock_boot_ms() < begin_ms + limit_ms) {
+    while (clock_boot_ms() < begin_ms + limit_ms * PG_PATIENCE) {
         if (w->copy.taken_at_ms >= begin_ms && w->copy.state == state &&
             (is_it == NULL || is_it(w)))
             return;
         world_let(w, 5);
     }
     service_postgres.describe(w->service, &facts);
-    fail_msg("after %lld ms it is '%s' and not '%s': at %llu/%llx, final %d, healthy %d, follows "
+    fail_msg("after %lld ms and more it is '%s' and not '%s': at %llu/%llx, final %d, healthy %d, "
+             "follows "
              "%d, streams %d, names %d, trouble '%s'",
              (long long)limit_ms, copy_state_name(w->copy.state), copy_state_name(state),
              (unsigned long long)w->copy.at.timeline, (unsigned long long)w->copy.at.offset,

@@ -52,7 +52,7 @@ uint64_t world_number(const struct world *w, unsigned int server, const char *sq
 void world_watch(struct world *w, unsigned int server);
 void world_unwatch(struct world *w);
 /* Lets the loop run until a finding that began after the call is in that state and `is_it` says
- * yes; NULL: any. Fails after limit_ms. */
+ * yes; NULL: any. Fails long after limit_ms, see await.h. */
 void world_expect(struct world *w, enum copy_state state, bool (*is_it)(const struct world *w),
                   hm_ms limit_ms);
 void world_let(struct world *w, hm_ms ms); /* lets the loop run so long */
