@@ -287,5 +287,6 @@ bool core_logs_suffice(struct core *c)
         return false;
     if (r->durability != DURABILITY_ASYNC && !pairs_are_met(c, r))
         return false;
-    return all_have_answered(c, r) || core_due(c, c->since_ms + c->config.freeze_timeout_ms);
+    return (all_have_answered(c, r) && !core_awaits_dead_end(c)) ||
+           core_due(c, c->since_ms + c->config.freeze_timeout_ms);
 }

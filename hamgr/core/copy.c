@@ -339,6 +339,8 @@ void core_want_copy(struct core *c)
         return;
     if (c->state == ST_FETCH)
         want_fetched(c);
+    else if (c->state == ST_RESCUE)
+        core_want_rescued(c);
     else if (core_is_frozen_by_promise(c))
         core_want_frozen(c);
     else if (holder != HM_NOBODY)

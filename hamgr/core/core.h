@@ -27,8 +27,9 @@
     X(ST_PREVOTE, "prevote")                                                                       \
     X(ST_PREPARE, "prepare")                                                                       \
     X(ST_FREEZE, "freeze")                                                                         \
-    X(ST_YIELD, "yield") /* another log is longer: that member first */                            \
-    X(ST_FETCH, "fetch") /* nobody came: stream what is missing */                                 \
+    X(ST_YIELD, "yield")   /* another log is longer: that member first */                          \
+    X(ST_FETCH, "fetch")   /* nobody came: stream what is missing */                               \
+    X(ST_RESCUE, "rescue") /* fetches what only the dead primary has */                            \
     X(ST_ACCEPT, "accept")                                                                         \
     X(ST_HOLDER, "holder")                                                                         \
     X(ST_HOLDER_PREPARE, "holder-prepare") /* a voter promised higher: prepare again */            \
@@ -60,6 +61,8 @@ struct core_config {
     hm_ms stall_timeout_ms;  /* a primary that cannot flush for so long is given away */
     hm_ms crash_wait_ms;     /* async: how long a primary may recover in place */
     hm_ms freeze_timeout_ms; /* how long answers to LOG_FREEZE are waited for beyond need */
+    hm_ms rescue_timeout_ms; /* async: how long to fetch what only a dead primary has; 0: never */
+    uint64_t rescue_bytes;   /* ... and how much at most */
     struct record first;     /* what a new cluster begins with: members, timing, modes; epoch 0 */
 };
 
@@ -152,6 +155,8 @@ struct core {
     struct record draft;   /* what ACCEPT carries */
     struct record hint;    /* while nothing is accepted here: what another voter accepted */
     struct freeze_answer answers[HM_MEMBERS_MAX];
+    uint8_t rescue_from; /* the dead primary's slot, and how far its log goes */
+    struct position rescue_upto;
     uint8_t yield_to;
     struct position yield_at;
 

@@ -9,7 +9,9 @@
  * be left to run for 40 heartbeats, then DO_KILL follows. DO_MARKER ends well when a transactional
  * commit, written with synchronous_commit = on after the names were in force, has returned, `need`
  * copies of the pair have flushed it, and every walsender that may release commits has sent it or
- * is gone (it releases by the rule that it read last); it may take for ever. */
+ * is gone (it releases by the rule that it read last); it may take for ever. DO_RESCUE ends within
+ * its own time limit; however it ends, the position probed after it is the one that a promotion
+ * would begin at. `ballot` is what the dead member must have promised. */
 #ifndef HAMGR_CORE_EFFECT_H
 #define HAMGR_CORE_EFFECT_H
 
@@ -30,6 +32,7 @@
     X(DO_FOLLOW, "follow")   /* stream from `member` */                                            \
     X(DO_FREEZE, "freeze")   /* stop receiving, prove it, read the final position */               \
     X(DO_FETCH, "fetch")     /* stream from `member`'s frozen log up to `upto` */                  \
+    X(DO_RESCUE, "rescue")   /* take from the files of dead `member` what is missing to `upto` */  \
     X(DO_REWIND, "rewind")   /* keep what diverged, then pg_rewind from `member` */                \
     X(DO_CLONE, "clone")     /* a new copy from `member` */                                        \
     X(DO_INIT, "init")       /* a new, empty database */                                           \

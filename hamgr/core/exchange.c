@@ -357,6 +357,9 @@ static void note_answer(struct core *c, uint8_t from, const struct msg *m)
         } else
             note_higher(c, m);
         count_vote(c, from, m);
+    } else if (m->type == MSG_PREPARE_ANSWER && c->state == ST_RESCUE) {
+        if (m->refusal == REFUSE_HIGHER_BALLOT)
+            note_higher(c, m);
     } else if (m->type == MSG_FREEZE_ANSWER && c->state == ST_FREEZE) {
         if (m->refusal == REFUSE_HIGHER_BALLOT)
             note_higher(c, m);

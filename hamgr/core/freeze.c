@@ -54,12 +54,23 @@ static bool is_freezable(const struct core *c)
     return c->copy.state == COPY_STANDBY && !c->wants_rebuild;
 }
 
+/* How far the log of a dead server goes is told with the refusal: a candidate may fetch the rest.
+ */
+static bool is_end_being_read(const struct core *c)
+{
+    return c->config.kind == SERVICE_POSTGRES && c->copy.state == COPY_DOWN && !c->copy.is_final;
+}
+
 /* A copy with no certain position, or one that is or was the primary, has nothing to answer. */
 void core_want_frozen(struct core *c)
 {
     struct core_effect *e;
 
+    if (core_is_operating(c, DO_RESCUE))
+        return; /* the log still grows */
     if (!is_freezable(c)) {
+        if (is_end_being_read(c))
+            return;
         if (c->freeze.must_answer && c->copy.state != COPY_UNKNOWN &&
             c->copy.state != COPY_STARTING) {
             c->freeze.must_answer = false;

@@ -237,7 +237,31 @@ bool guard_log_is_behind(struct core *c)
 
 bool guard_nothing_can_be_missing(struct core *c)
 {
-    return core_logs_suffice(c);
+    return core_logs_suffice(c) && !guard_dead_primary_has_more(c);
+}
+
+bool guard_dead_primary_has_more(struct core *c)
+{
+    struct position upto;
+
+    return core_logs_suffice(c) && core_rescue_source(c, &upto) != HM_NOBODY;
+}
+
+/* The operation has ended as well: until then the log may still grow. */
+bool guard_is_rescued(struct core *c)
+{
+    return !core_is_operating(c, DO_RESCUE) && c->copy.state == COPY_STANDBY && c->copy.is_final &&
+           c->copy.at.timeline == c->rescue_upto.timeline &&
+           c->copy.at.offset >= c->rescue_upto.offset;
+}
+
+/* It is tried once: whoever waits for a writable primary has waited long enough. */
+bool guard_rescue_is_over(struct core *c)
+{
+    bool has_failed =
+        c->op_failed == DO_RESCUE && c->op_failures > 0 && c->op_ended_ms >= c->since_ms;
+
+    return !core_is_operating(c, DO_RESCUE) && (has_failed || core_due(c, c->attempt_until_ms));
 }
 
 bool guard_yielded_long_enough(struct core *c)

@@ -91,6 +91,16 @@ bool core_may_be_promoted(const struct core *c);
 bool core_is_frozen_by_promise(const struct core *c);
 void core_want_frozen(struct core *c);
 
+/* rescue.c */
+/* The old holder, released and dead, whose end of log is not known yet. */
+bool core_awaits_dead_end(const struct core *c);
+/* The same, once it is known to be ahead of the own frozen log: its slot, or HM_NOBODY. */
+uint8_t core_rescue_source(const struct core *c, struct position *ret_upto);
+void core_begin_rescue(struct core *c);
+void core_want_rescued(struct core *c);
+void core_want_promises_kept(struct core *c);
+void core_end_rescue(struct core *c);
+
 /* sync.c */
 void core_want_names(struct core *c);
 /* The pair that the holder would have in force: alone when no standby can be waited for. */

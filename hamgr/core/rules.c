@@ -64,6 +64,7 @@ const struct rule rules[] = {
     ROW( 71, ST_FREEZE,         another_is_ahead,        ST_YIELD,          "the log of another member is longer"),
     ROW( 72, ST_FREEZE,         log_is_behind,           ST_STANDING,       "its log ends further behind than max_lag_bytes"),
     ROW( 73, ST_FREEZE,         nothing_can_be_missing,  ST_ACCEPT,         "no acknowledged commit can be missing"),
+    ROW( 74, ST_FREEZE,         dead_primary_has_more,   ST_RESCUE,         "the dead primary's host has log that nobody else has"),
     ROW( 78, ST_FREEZE,         attempt_is_old,          ST_STANDING,       "not enough logs were frozen in time"),
     ROW( 79, ST_FREEZE,         always,                  ST_FREEZE,         "it waits for frozen logs"),
 
@@ -111,6 +112,12 @@ const struct rule rules[] = {
     ROW(150, ST_RELEASED,       holder_is_heard,         ST_FOLLOWING,      "a holder was heard"),
     ROW(151, ST_RELEASED,       may_stand_again,         ST_STANDING,       "nobody took over"),
     ROW(159, ST_RELEASED,       always,                  ST_RELEASED,       "it gave the lease away"),
+
+    ROW(160, ST_RESCUE,         is_beaten,               ST_STANDING,       "a higher ballot is promised"),
+    ROW(161, ST_RESCUE,         holder_is_heard,         ST_FOLLOWING,      "a holder was heard"),
+    ROW(162, ST_RESCUE,         is_rescued,              ST_ACCEPT,         "all that the dead primary had is here"),
+    ROW(163, ST_RESCUE,         rescue_is_over,          ST_ACCEPT,         "what the dead primary had could not be fetched in time"),
+    ROW(169, ST_RESCUE,         always,                  ST_RESCUE,         "it fetches what only the dead primary had"),
 };
 /* clang-format on */
 
@@ -122,9 +129,9 @@ static const struct rule *first_row(unsigned state)
     static const uint8_t first[CORE_STATES_N] = {
         [ST_START] = 3,          [ST_BLANK] = 6,     [ST_STOPPED] = 7,    [ST_VOTING] = 8,
         [ST_OBSERVING] = 9,      [ST_OUTSIDE] = 10,  [ST_FOLLOWING] = 12, [ST_STANDING] = 14,
-        [ST_PREVOTE] = 26,       [ST_PREPARE] = 33,  [ST_FREEZE] = 41,    [ST_YIELD] = 47,
-        [ST_FETCH] = 50,         [ST_ACCEPT] = 54,   [ST_HOLDER] = 59,    [ST_HOLDER_PREPARE] = 68,
-        [ST_HOLDER_CHANGE] = 74, [ST_HANDOVER] = 78, [ST_RELEASED] = 81,
+        [ST_PREVOTE] = 26,       [ST_PREPARE] = 33,  [ST_FREEZE] = 41,    [ST_YIELD] = 48,
+        [ST_FETCH] = 51,         [ST_ACCEPT] = 55,   [ST_HOLDER] = 60,    [ST_HOLDER_PREPARE] = 69,
+        [ST_HOLDER_CHANGE] = 75, [ST_HANDOVER] = 79, [ST_RELEASED] = 82,  [ST_RESCUE] = 85,
     };
 
     return &rules[first[state]];

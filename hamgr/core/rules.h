@@ -63,6 +63,9 @@ const struct rule *rule_find(uint16_t id);
     X(another_is_ahead)                                                                            \
     X(log_is_behind)                                                                               \
     X(nothing_can_be_missing)                                                                      \
+    X(dead_primary_has_more)                                                                       \
+    X(is_rescued)                                                                                  \
+    X(rescue_is_over)                                                                              \
     X(yielded_long_enough)                                                                         \
     X(has_fetched)                                                                                 \
     X(accepted_too_late)                                                                           \

@@ -111,7 +111,8 @@ static const char *config_fault(const struct core_config *c)
     if (c->name[0] == 0 || memchr(c->name, 0, sizeof c->name) == NULL)
         return "name of the config";
     if (!is_timeout(c->stall_timeout_ms) || !is_timeout(c->crash_wait_ms) ||
-        !is_timeout(c->freeze_timeout_ms) || !is_timeout(c->fence_margin_ms))
+        !is_timeout(c->freeze_timeout_ms) || !is_timeout(c->rescue_timeout_ms) ||
+        !is_timeout(c->fence_margin_ms))
         return "time limit of the config";
     r.version = 1;
     r.epoch = 1;

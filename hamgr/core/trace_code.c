@@ -258,6 +258,8 @@ void trace_code_config(struct codec *x, struct core_config *c)
     c->stall_timeout_ms = code_ms(x, c->stall_timeout_ms);
     c->crash_wait_ms = code_ms(x, c->crash_wait_ms);
     c->freeze_timeout_ms = code_ms(x, c->freeze_timeout_ms);
+    c->rescue_timeout_ms = code_ms(x, c->rescue_timeout_ms);
+    c->rescue_bytes = code_u64(x, c->rescue_bytes);
     c->fence_margin_ms = code_ms(x, c->fence_margin_ms);
     code_record(x, &c->first);
 }

@@ -97,14 +97,23 @@ static enum voter_says take_prevote(const struct voter *v, const struct msg *m, 
     return VOTER_ANSWERS;
 }
 
+/* Others are not encouraged for a heartbeat; a candidate that is still at it asks again. */
+static void note_promised(struct voter *v, uint8_t member, hm_ms now_ms)
+{
+    v->just_promised.member = member;
+    v->just_promised.at_ms = now_ms;
+}
+
 static enum voter_says take_prepare(struct voter *v, const struct msg *m, hm_ms now_ms,
                                     struct msg *answer)
 {
     /* The answer was lost: the promise stands, and nothing was accepted since. */
     if (!voter_has_lease_of_another(v, m->from, now_ms) &&
         ballot_compare(&m->ballot, &v->durable.promised) == 0 &&
-        ballot_compare(&m->ballot, &v->durable.accepted) > 0)
+        ballot_compare(&m->ballot, &v->durable.accepted) > 0) {
+        note_promised(v, m->from, now_ms);
         return VOTER_ANSWERS;
+    }
     return may_promise(v, m, now_ms, answer) ? write_promise(v, m) : VOTER_ANSWERS;
 }
 
@@ -286,7 +295,6 @@ void voter_written(struct voter *v, bool is_ok, hm_ms now_ms, struct msg *ret_an
     if (v->request.type == MSG_ACCEPT) {
         grant_lease(v, &v->request, now_ms);
     } else {
-        v->just_promised.member = v->request.from;
-        v->just_promised.at_ms = now_ms;
+        note_promised(v, v->request.from, now_ms);
     }
 }

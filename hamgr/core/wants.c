@@ -65,7 +65,7 @@ static void enter_standing(struct core *c, enum core_state before)
 {
     bool is_deferring = before == ST_PREVOTE && c->moves[c->moves_n - 1].rule == RULE_DEFER;
     bool is_failed = before == ST_PREVOTE || before == ST_PREPARE || before == ST_FREEZE ||
-                     before == ST_FETCH || before == ST_ACCEPT;
+                     before == ST_FETCH || before == ST_RESCUE || before == ST_ACCEPT;
 
     if (c->order.kind == ORDER_FORCE)
         core_drop_order(c, HM_TIMED_OUT, "the own voter could not accept it in time");
@@ -99,11 +99,13 @@ static void enter_freeze(struct core *c)
     c->attempt_until_ms += c->config.freeze_timeout_ms;
 }
 
-static void enter_accept(struct core *c)
+static void enter_accept(struct core *c, enum core_state before)
 {
     if (c->order.kind == ORDER_FORCE) {
         new_ballot(c); /* the draft is made: core_force_build() */
     } else {
+        if (before == ST_RESCUE)
+            core_end_rescue(c);
         core_takeover_build(c);
     }
     clear_votes(c);
@@ -189,10 +191,12 @@ void core_enter(struct core *c, enum core_state s)
         c->yield_to = core_longer_log(c);
         c->yield_at = c->answers[c->yield_to].at;
         clear_votes(c);
-    } else if (s == ST_FETCH)
+    } else if (s == ST_RESCUE)
+        core_begin_rescue(c);
+    else if (s == ST_FETCH)
         c->attempt_until_ms = c->now_ms + FETCH_HEARTBEATS * core_heartbeat_ms(c);
     else if (s == ST_ACCEPT)
-        enter_accept(c);
+        enter_accept(c, before);
     else if (s == ST_HOLDER)
         enter_holder(c, before);
     else if (s == ST_HOLDER_CHANGE)
@@ -481,6 +485,9 @@ static void want_of_state(struct core *c)
         break;
     case ST_FREEZE:
         want_frozen_logs(c);
+        break;
+    case ST_RESCUE:
+        core_want_promises_kept(c);
         break;
     case ST_YIELD:
         want_yield(c);

@@ -169,6 +169,7 @@ void driver_carry_out(struct driver *d, const struct core_effect *e)
     case DO_FOLLOW:
     case DO_FREEZE:
     case DO_FETCH:
+    case DO_RESCUE:
     case DO_REWIND:
     case DO_CLONE:
     case DO_INIT:

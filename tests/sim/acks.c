@@ -9,6 +9,8 @@ static void leaves(struct sim *w, unsigned int service, unsigned int host,
     struct sim_db *db = SIM_DB(w, service, host);
 
     w->stats.acks++;
+    w->client[service].acked_branch = write->branch;
+    w->client[service].acked_end = write->end;
     if (w->plan.kind[service] == SERVICE_POSTGRES) {
         judge_acknowledged(w, service, host, write, true);
     } else {

@@ -15,6 +15,11 @@ static bool is_well(struct sim *w)
     return true;
 }
 
+static bool is_busy(const struct sim *w)
+{
+    return w->client[0].dense_until_us > w->now_us;
+}
+
 static void look_again(struct sim *w, int64_t after_us)
 {
     sim_at(w, w->now_us + after_us, EV_FAULT, 0, SIM_NOWHERE, 0, 0, 0);
@@ -91,6 +96,11 @@ void sim_calm_next(struct sim *w)
         if (w->is_calm)
             harmless(w);
         look_again(w, sim_draw(w, 2 * SIM_S, 5 * SIM_S));
+        return;
+    }
+    if (!is_busy(w)) { /* so that something is on its way when the fault strikes */
+        sim_clients_hurry(w);
+        look_again(w, sim_draw(w, 100, 300) * SIM_MS);
         return;
     }
     measured(w);

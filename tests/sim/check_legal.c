@@ -177,6 +177,21 @@ static void a_fetch(struct check *ck, int node, const struct core *c, const stru
         check_break(ck, INV_LEGAL, "node %d: fetches outside a takeover", node);
 }
 
+/* Only from a copy without a process, by a candidate that the owner promised. */
+static void a_rescue(struct check *ck, int node, const struct core *c, const struct core_effect *e)
+{
+    const struct record *r = check_newest(ck);
+    struct check_copy copy;
+
+    check_look(ck, node, &copy);
+    if (copy.state == COPY_PRIMARY)
+        check_break(ck, INV_LEGAL, "node %d: rescues on a primary", node);
+    if (c->state != ST_RESCUE || e->copy.member >= HM_MEMBERS_MAX || e->copy.member == c->self)
+        check_break(ck, INV_LEGAL, "node %d: rescues outside a takeover", node);
+    else if (r != NULL && r->epoch == core_record(c)->epoch && r->durability != DURABILITY_ASYNC)
+        check_break(ck, INV_LEGAL, "node %d: rescues in a sync mode", node);
+}
+
 /* A suspended primary goes on only if nobody took over. */
 static void a_thaw(struct check *ck, int node)
 {
@@ -291,6 +306,9 @@ void check_effect(struct check *ck, int node, const struct core *c, const struct
         break;
     case DO_FETCH:
         a_fetch(ck, node, c, e);
+        break;
+    case DO_RESCUE:
+        a_rescue(ck, node, c, e);
         break;
     case DO_REWIND:
     case DO_CLONE:

@@ -51,6 +51,7 @@ static void op_of(const struct sim *w, unsigned int service, unsigned int host,
         ret->epoch = e->copy.epoch;
         break;
     case DO_FETCH:
+    case DO_RESCUE:
         ret->upto = e->copy.upto;
         ret->host = sim_slot_host(w, service, host, e->copy.member);
         break;
@@ -234,6 +235,8 @@ static int64_t step(struct sim *w, unsigned int service, unsigned int host)
         return step_freeze(w, service, host);
     case DO_FETCH:
         return sim_op_fetch(w, service, host);
+    case DO_RESCUE:
+        return sim_op_rescue(w, service, host);
     case DO_REWIND:
         return sim_op_rewind(w, service, host);
     case DO_CLONE:

@@ -158,6 +158,7 @@ int64_t sim_op_rewind(struct sim *w, unsigned int service, unsigned int host);
 int64_t sim_op_clone(struct sim *w, unsigned int service, unsigned int host);
 int64_t sim_op_init(struct sim *w, unsigned int service, unsigned int host);
 int64_t sim_op_fetch(struct sim *w, unsigned int service, unsigned int host);
+int64_t sim_op_rescue(struct sim *w, unsigned int service, unsigned int host);
 int64_t sim_op_marker(struct sim *w, unsigned int service, unsigned int host);
 int64_t sim_op_prove(struct sim *w, unsigned int service, unsigned int host);
 int64_t sim_op_stop(struct sim *w, unsigned int service, unsigned int host);

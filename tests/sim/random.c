@@ -57,6 +57,8 @@ static void draw_timing(struct sim *w)
     p->stall_timeout_ms = p->ttl_ms * sim_draw(w, 1, 4);
     p->crash_wait_ms = sim_draw(w, 1, 20) * 100;
     p->freeze_timeout_ms = p->heartbeat_ms * sim_draw(w, 1, 3);
+    p->rescue_timeout_ms = p->heartbeat_ms * sim_draw(w, 0, 8);
+    p->rescue_bytes = 1u << sim_draw(w, 12, 24);
 }
 
 static void draw_durability(struct sim *w)
@@ -129,8 +131,11 @@ void sim_draw_plan(struct sim *w)
     p->probe_late_us = sim_chance(w, 300000) ? 300 * SIM_MS : 10 * SIM_MS;
     p->stream_timeout_us = sim_draw(w, 600, 4000) * SIM_MS;
     p->persist_fail_ppm = p->profile >= PROFILE_HARSH && sim_chance(w, 150000) ? 10000 : 0;
-    if (p->profile == PROFILE_CALM) /* usual servers: these are measured */
+    if (p->profile == PROFILE_CALM) { /* usual servers: these are measured */
         p->sender_us = 30 * SIM_MS;
+        p->rescue_timeout_ms = 1000;
+        p->rescue_bytes = 64u << 20;
+    }
     if (p->profile == PROFILE_CALM && p->durability == DURABILITY_STRICT &&
         p->sync_standbys + 1 >= p->db_n)
         p->durability = DURABILITY_SYNC; /* else there is nothing to measure */

@@ -75,6 +75,48 @@ int64_t sim_op_fetch(struct sim *w, unsigned int service, unsigned int host)
     return 2 * SIM_MS;
 }
 
+/* hamgrd there gives its files only to whom its voter promised, and only of a server without a
+ * process. */
+static bool gives_its_log(const struct sim *w, unsigned int service, unsigned int host,
+                          unsigned int from)
+{
+    const struct sim_node *n = &w->node[service][from];
+
+    return n->db.run == RUN_DOWN && n->db.has_data && !n->db.is_rebuilding &&
+           n->db.op.type == DO_SEND && sim_core_is_alive(w, from) &&
+           !w->host[from].daemon.is_paused && !w->host[from].is_paused &&
+           !w->host[from].is_disk_hung && sim_is_linked(w, from, host) &&
+           sim_is_linked(w, host, from) &&
+           n->durable.promised.incarnation == w->host[host].incarnation;
+}
+
+/* The files are placed all together, or none is. */
+int64_t sim_op_rescue(struct sim *w, unsigned int service, unsigned int host)
+{
+    struct sim_db *db = SIM_DB(w, service, host);
+    const struct sim_db *from;
+
+    if (db->run != RUN_STANDBY || db->op.host == SIM_NOWHERE || db->is_suspended || db->is_hung ||
+        db->is_streaming || db->follows != SIM_NOWHERE)
+        return OP_FAILS;
+    from = SIM_DB(w, service, db->op.host);
+    if (db->op.step == 0) {
+        db->op.step = 1;
+        db->op.until_us = w->now_us + w->plan.rescue_timeout_ms * SIM_MS;
+        return sim_draw(w, 3 * SIM_MS, 40 * SIM_MS) + sim_draw_time(w, 5 * SIM_MS);
+    }
+    if (!gives_its_log(w, service, host, db->op.host))
+        return 5 * SIM_MS;
+    if (from->end < db->op.upto.offset ||
+        !sim_log_has(w, service, from->branch, from->end, db->branch, db->end))
+        return OP_FAILS;
+    db->branch = sim_branch_at(w, service, from->branch, db->op.upto.offset);
+    db->end = db->flushed = db->op.upto.offset;
+    w->stats.rescues++;
+    sim_changed(w, service, host);
+    return OP_ENDS_WELL;
+}
+
 /* ---- rewind, clone, init -------------------------------------------------------------------- */
 
 static bool can_copy_from(const struct sim *w, unsigned int service, unsigned int host,

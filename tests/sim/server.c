@@ -264,6 +264,22 @@ void sim_server_hang(struct sim *w, unsigned int service, unsigned int host, boo
 
 /* ---- promotion ------------------------------------------------------------------------------ */
 
+/* With its host alive a dead server loses nothing, not even in async: tail rescue. */
+static void look_for_loss(struct sim *w, unsigned int service, unsigned int host)
+{
+    const struct sim_db *db = SIM_DB(w, service, host);
+    const struct sim_client *c = &w->client[service];
+
+    if (c->acked_end == 0 ||
+        sim_log_has(w, service, db->branch, db->end, c->acked_branch, c->acked_end))
+        return;
+    w->stats.lossy++;
+    if (w->plan.profile == PROFILE_CALM && w->is_measuring && c->gap_kind == GAP_KILLED &&
+        !is_redis(w, service))
+        sim_violated(w, "P3", "host %s is promoted without %lu, which a live host still has",
+                     w->host[host].name, (unsigned long)c->acked_end);
+}
+
 void sim_server_promoted(struct sim *w, unsigned int service, unsigned int host, uint64_t timeline,
                          uint64_t epoch)
 {
@@ -283,6 +299,7 @@ void sim_server_promoted(struct sim *w, unsigned int service, unsigned int host,
     w->branch[service][db->branch].end = db->end;
     w->stats.failovers++;
     sim_tell(w, TALE_SERVER, service, host, 0, 0, db->end, epoch, "is promoted");
+    look_for_loss(w, service, host);
     judge_promoted(w, service, host);
     sim_changed(w, service, host);
 }

@@ -343,7 +343,8 @@ struct sim_plan {
     int64_t stream_timeout_us;
     int16_t priority[SIM_HOSTS_MAX];
     bool is_nofailover[SIM_HOSTS_MAX];
-    hm_ms stall_timeout_ms, crash_wait_ms, freeze_timeout_ms;
+    hm_ms stall_timeout_ms, crash_wait_ms, freeze_timeout_ms, rescue_timeout_ms;
+    uint64_t rescue_bytes;
 };
 
 struct sim_fault {
@@ -366,8 +367,10 @@ struct sim_client {
     int64_t dense_until_us;
     int64_t last_ack_us; /* that a client has heard */
     uint64_t acks;
-    int64_t gap_from_us; /* a measured fault began; -1: none */
-    int64_t gap_last_us; /* the last acknowledgement before it */
+    uint16_t acked_branch; /* the newest commit that a client heard of, whatever the mode */
+    uint64_t acked_end;    /* 0: none */
+    int64_t gap_from_us;   /* a measured fault began; -1: none */
+    int64_t gap_last_us;   /* the last acknowledgement before it */
     int64_t gap_worst_us;
     enum sim_gap gap_kind;
 };
@@ -385,6 +388,8 @@ struct sim_operator {
 /* Filled by one run, added up by main.c. */
 struct sim_stats {
     uint64_t failovers, stuck, events, steps, acks, faults;
+    uint64_t rescues;
+    uint32_t lossy; /* promotions without the newest acknowledged commit */
     uint64_t sim_us;
     uint32_t gaps_n;
     struct {

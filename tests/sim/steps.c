@@ -58,6 +58,7 @@ static void carry_out(struct sim *w, unsigned int s, unsigned int h, const struc
     case DO_FOLLOW:
     case DO_FREEZE:
     case DO_FETCH:
+    case DO_RESCUE:
     case DO_REWIND:
     case DO_CLONE:
     case DO_INIT:
@@ -205,6 +206,8 @@ void sim_node_start(struct sim *w, unsigned int service, unsigned int host)
         .stall_timeout_ms = w->plan.stall_timeout_ms,
         .crash_wait_ms = w->plan.crash_wait_ms,
         .freeze_timeout_ms = w->plan.freeze_timeout_ms,
+        .rescue_timeout_ms = w->plan.rescue_timeout_ms,
+        .rescue_bytes = w->plan.rescue_bytes,
     };
     struct core_event ev = { .type = ON_START };
 

@@ -26,72 +26,82 @@ struct story {
     uint8_t primary; /* host that is primary in the end, ANYBODY, NOT_FIRST */
     uint8_t promotions_min, promotions_max;
     int64_t gap_max_ms; /* that clients may have met before all is healed */
+    bool is_lossless;   /* no promotion without what clients had heard of, in async neither */
 };
 
 /* clang-format off */
 static const struct story stories[] = {
     { "host-lost", "the primary's host loses power; a standby takes over when the lease has run out",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_HOST_LOST, 0, 6000, ORDER_NONE } }, 1, 1, 1, 2200 },
+      { { 100, FAULT_HOST_LOST, 0, 6000, ORDER_NONE } }, 1, 1, 1, 2200, false },
     { "host-lost-three", "the same with three databases and no witness",
       3, 0, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_HOST_LOST, 0, 6000, ORDER_NONE } }, NOT_FIRST, 1, 1, 2200 },
+      { { 100, FAULT_HOST_LOST, 0, 6000, ORDER_NONE } }, NOT_FIRST, 1, 1, 2200, false },
     { "server-killed", "the postmaster dies; nobody waits for a lease",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_SERVER_KILLED, 0, 1000, ORDER_NONE } }, ANYBODY, 1, 2, 700 },
+      { { 100, FAULT_SERVER_KILLED, 0, 1000, ORDER_NONE } }, ANYBODY, 1, 2, 700, false },
     { "backend-crashed", "a backend crashes; the server comes up as a standby",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_SERVER_CRASHED, 0, 1000, ORDER_NONE } }, ANYBODY, 1, 2, 1500 },
+      { { 100, FAULT_SERVER_CRASHED, 0, 1000, ORDER_NONE } }, ANYBODY, 1, 2, 1500, false },
     { "switchover", "the operator hands the primary over",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_NONE, 0, 0, ORDER_SWITCHOVER } }, 1, 1, 1, 700 },
+      { { 100, FAULT_NONE, 0, 0, ORDER_SWITCHOVER } }, 1, 1, 1, 700, false },
     { "switchover-and-back", "and back again",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
       { { 100, FAULT_NONE, 0, 0, ORDER_SWITCHOVER }, { 8000, FAULT_NONE, 0, 0, ORDER_SWITCHOVER } },
-      0, 2, 2, 700 },
+      0, 2, 2, 700, false },
     { "quorum-blip", "the primary's host is cut off for less than a lease: nothing happens",
       2, 1, DURABILITY_ASYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_BLIP, 0, 500, ORDER_NONE } }, 0, 0, 0, 800 },
+      { { 100, FAULT_BLIP, 0, 500, ORDER_NONE } }, 0, 0, 0, 800, false },
     { "cut-off", "the primary's host is cut off for long: the other takes over, the old one follows",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_ISOLATED, 0, 6000, ORDER_NONE } }, 1, 1, 1, 2200 },
+      { { 100, FAULT_ISOLATED, 0, 6000, ORDER_NONE } }, 1, 1, 1, 2200, false },
     { "partition-one-way", "the primary's host can speak and cannot hear: it gives up in time",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_DEAF, 0, 6000, ORDER_NONE } }, 1, 1, 1, 3400 },
+      { { 100, FAULT_DEAF, 0, 6000, ORDER_NONE } }, 1, 1, 1, 3400, false },
     { "partition-one-way-dumb", "it can hear and cannot speak",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_DUMB, 0, 6000, ORDER_NONE } }, 1, 1, 1, 2200 },
+      { { 100, FAULT_DUMB, 0, 6000, ORDER_NONE } }, 1, 1, 1, 2200, false },
     { "witness-lost", "the witness is lost: nobody notices",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_WITNESS_LOST, 2, 6000, ORDER_NONE } }, 0, 0, 0, 300 },
+      { { 100, FAULT_WITNESS_LOST, 2, 6000, ORDER_NONE } }, 0, 0, 0, 300, false },
     { "standby-lost", "a standby is lost: commits stall for no longer than the lease",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_HOST_LOST, 1, 6000, ORDER_NONE } }, 0, 0, 0, 2800 },
+      { { 100, FAULT_HOST_LOST, 1, 6000, ORDER_NONE } }, 0, 0, 0, 2800, false },
     { "daemon-restarted", "hamgrd of the primary is upgraded: nobody notices",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_DAEMON_KILLED, 0, 100, ORDER_NONE } }, 0, 0, 0, 300 },
+      { { 100, FAULT_DAEMON_KILLED, 0, 100, ORDER_NONE } }, 0, 0, 0, 300, false },
     { "daemon-frozen", "hamgrd of the primary stands still for long: hamgr-fence keeps the deadline",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_DAEMON_PAUSED, 0, 6000, ORDER_NONE } }, 1, 1, 1, 2500 },
+      { { 100, FAULT_DAEMON_PAUSED, 0, 6000, ORDER_NONE } }, 1, 1, 1, 2500, false },
     { "both-hosts-rebooted", "everything loses power and comes back",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_ALL_LOST, 0, 1000, ORDER_NONE } }, ANYBODY, 1, 3, 15000 },
+      { { 100, FAULT_ALL_LOST, 0, 1000, ORDER_NONE } }, ANYBODY, 1, 3, 15000, false },
     { "disk-hung", "the primary's disk hangs: it hands over to the standby",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_DISK_HUNG, 0, 9000, ORDER_NONE } }, ANYBODY, 0, 2, 9500 },
+      { { 100, FAULT_DISK_HUNG, 0, 9000, ORDER_NONE } }, ANYBODY, 0, 2, 9500, false },
     { "paused-while-cut-off", "a paused cluster does nothing while its primary is cut off",
       2, 1, DURABILITY_ASYNC, SERVICE_POSTGRES,
       { { 100, FAULT_NONE, 0, 0, ORDER_PAUSE }, { 1500, FAULT_ISOLATED, 0, 5000, ORDER_NONE } },
-      0, 0, 0, 300 },
+      0, 0, 0, 300, false },
     { "voter-file-lost", "a standby's voter file is lost: it is silent until it is replaced",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_FILE_LOST, 1, 500, ORDER_NONE } }, 0, 0, 0, 5000 },
+      { { 100, FAULT_FILE_LOST, 1, 500, ORDER_NONE } }, 0, 0, 0, 5000, false },
     { "redis-killed", "redis-server dies and comes back empty: a replica takes over",
       2, 1, DURABILITY_SYNC, SERVICE_REDIS,
-      { { 100, FAULT_SERVER_KILLED, 0, 1000, ORDER_NONE } }, 1, 1, 1, 1000 },
+      { { 100, FAULT_SERVER_KILLED, 0, 1000, ORDER_NONE } }, 1, 1, 1, 1000, false },
     { "redis-switchover", "a planned change of the Redis primary",
       2, 1, DURABILITY_SYNC, SERVICE_REDIS,
-      { { 100, FAULT_NONE, 0, 0, ORDER_SWITCHOVER } }, 1, 1, 1, 500 },
+      { { 100, FAULT_NONE, 0, 0, ORDER_SWITCHOVER } }, 1, 1, 1, 500, false },
+    { "tail-rescued", "async: what the standby lacks is taken from the files of the server that died",
+      2, 1, DURABILITY_ASYNC, SERVICE_POSTGRES,
+      { { 100, FAULT_DISK_SLOW, 1, 60, ORDER_NONE }, { 150, FAULT_SERVER_KILLED, 0, 1000, ORDER_NONE } },
+      1, 1, 1, 900, true },
+    { "tail-rescued-of-three", "with three databases the one that fetches is not disturbed by the other",
+      3, 0, DURABILITY_ASYNC, SERVICE_POSTGRES,
+      { { 100, FAULT_DISK_SLOW, 1, 60, ORDER_NONE }, { 101, FAULT_DISK_SLOW, 2, 60, ORDER_NONE },
+        { 150, FAULT_SERVER_KILLED, 0, 1000, ORDER_NONE } },
+      NOT_FIRST, 1, 1, 1200, true },
 };
 /* clang-format on */
 
@@ -117,6 +127,8 @@ static void plan(struct sim *w, const struct story *t)
     p->stall_timeout_ms = 3000;
     p->crash_wait_ms = 500;
     p->freeze_timeout_ms = 500;
+    p->rescue_timeout_ms = 1000;
+    p->rescue_bytes = 64u << 20;
     p->faults_end_us = 22 * SIM_S;
     p->converged_by_us = 50 * SIM_S;
 }
@@ -127,7 +139,8 @@ void sim_story_step(struct sim *w, const struct sim_event *e)
     struct order o = { .kind = s->order, .member = HM_NOBODY };
 
     if (e->a == 0) {
-        w->stats.failovers = 0;
+        w->stats.failovers = w->stats.rescues = 0;
+        w->stats.lossy = 0;
         sim_gap_begin(w, 0, GAP_HOST_LOST);
     }
     w->client[0].dense_until_us = w->now_us + 10 * SIM_S;
@@ -160,6 +173,9 @@ static void judge_story(struct sim *w, const struct story *t)
                      primary == SIM_NOWHERE ? -1 : primary);
     if (w->stats.failovers < t->promotions_min || w->stats.failovers > t->promotions_max)
         sim_violated(w, "STORY", "%lu promotions", (unsigned long)w->stats.failovers);
+    if (t->is_lossless && (w->stats.lossy > 0 || w->stats.rescues == 0))
+        sim_violated(w, "STORY", "%u promotions lost something, %lu rescues", w->stats.lossy,
+                     (unsigned long)w->stats.rescues);
     if (w->story_gap_us > t->gap_max_ms * SIM_MS)
         sim_violated(w, "STORY", "a write gap of %ld ms, and %ld are allowed",
                      (long)(w->story_gap_us / SIM_MS), (long)t->gap_max_ms);

@@ -45,7 +45,8 @@ static void print_entry(const struct sim *w, const struct sim_trace_entry *t, FI
         fprintf(out, "%-4s    %s", name, core_effect_name((enum core_effect_type)t->c));
         if (t->c == DO_FENCE)
             fprintf(out, " %s", fence_mode_name((enum fence_mode)t->other));
-        else if (t->c == DO_FOLLOW || t->c == DO_CLONE || t->c == DO_REWIND || t->c == DO_FETCH)
+        else if (t->c == DO_FOLLOW || t->c == DO_CLONE || t->c == DO_REWIND || t->c == DO_FETCH ||
+                 t->c == DO_RESCUE)
             fprintf(out, " slot %u", t->other);
         break;
     case TALE_FAULT:

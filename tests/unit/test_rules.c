@@ -99,8 +99,9 @@ static void every_state_can_be_reached_from_the_start(void **state)
 
 static bool is_about_time(const struct rule *row)
 {
-    static const char *const names[] = { "attempt_is_old", "lease_is_lost", "yielded_long_enough",
-                                         "may_stand_again", "lease_has_ended" };
+    static const char *const names[] = { "attempt_is_old",      "lease_is_lost",
+                                         "yielded_long_enough", "may_stand_again",
+                                         "lease_has_ended",     "rescue_is_over" };
 
     for (size_t i = 0; i < HM_ARRAY_LEN(names); i++)
         if (strcmp(row->when_name, names[i]) == 0)
@@ -112,8 +113,9 @@ static bool is_about_time(const struct rule *row)
 static void every_waiting_state_has_a_way_out_by_time(void **state)
 {
     static const enum core_state waiting[] = {
-        ST_FOLLOWING, ST_PREVOTE, ST_PREPARE,        ST_FREEZE,        ST_YIELD,    ST_FETCH,
-        ST_ACCEPT,    ST_HOLDER,  ST_HOLDER_PREPARE, ST_HOLDER_CHANGE, ST_HANDOVER, ST_RELEASED,
+        ST_FOLLOWING, ST_PREVOTE,  ST_PREPARE, ST_FREEZE,         ST_YIELD,
+        ST_FETCH,     ST_ACCEPT,   ST_HOLDER,  ST_HOLDER_PREPARE, ST_HOLDER_CHANGE,
+        ST_HANDOVER,  ST_RELEASED, ST_RESCUE,
     };
 
     (void)state;

@@ -331,6 +331,7 @@ static inline void told_operate(struct told *t, const struct core_effect *e)
         c->is_streaming = false;
         break;
     case DO_FETCH:
+    case DO_RESCUE:
         c->at = e->copy.upto;
         break;
     case DO_REWIND:
