@@ -469,7 +469,9 @@ static bool is_for_this_voter(const struct core *c, const struct msg *m)
     if (m->type == MSG_ACCEPT)
         return record_find(m->record, c->config.incarnation) != HM_NOBODY &&
                m->record->holder == m->from && m->record->service == c->config.service;
-    return c->self != HM_NOBODY;
+    /* One that is being added may stand in another slot than in the list that it was given: it
+     * would answer as somebody else, and not be heard. */
+    return c->self != HM_NOBODY && m->to == c->self;
 }
 
 static bool is_request(enum msg_type type)

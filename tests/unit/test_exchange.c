@@ -393,6 +393,39 @@ static void a_query_is_answered_with_the_record(void **state)
     assert_int_equal(t.last_sent[MSG_RECORD].version, record.version);
 }
 
+/* A member that was removed and added again has another slot than in the list that it was given:
+ * what it said in the old one would be taken for somebody else's. */
+static void who_is_asked_in_another_slot_asks_for_the_record_first(void **state)
+{
+    struct voter_state empty = { .incarnation = told_incarnation(DB2) };
+    struct msg m, answer;
+
+    (void)state;
+    told_init(&t, 3, 1, DB2);
+    t.deaf = 0x1ff;
+    (void)told_start(&t, &empty, START_MS);
+    record.member[6] = record.member[DB2];
+    record.member[DB2].incarnation = 900;
+    record.member[DB2].name[2] = '9';
+    record.voters |= 1u << 6;
+    m = request(MSG_RENEW, 7, DB1);
+    m.to = 6;
+    (void)told_hear(&t, &m);
+    assert_int_equal(t.sent[MSG_RENEW_ANSWER], 0);
+    assert_int_equal(t.sent[MSG_QUERY], 1);
+    assert_int_equal(t.last_sent[MSG_QUERY].to_incarnation, told_incarnation(DB1));
+
+    answer = told_message(&t, DB1, MSG_RECORD);
+    answer.accepted = m.ballot;
+    answer.version = record.version;
+    answer.record = &record;
+    (void)told_hear(&t, &answer);
+    (void)told_hear(&t, &m);
+    assert_int_equal(t.sent[MSG_RENEW_ANSWER], 1);
+    assert_int_equal(t.last_sent[MSG_RENEW_ANSWER].from, 6);
+    assert_int_equal(t.last_sent[MSG_RENEW_ANSWER].refusal, REFUSE_OTHER_RECORD);
+}
+
 /* --- limits ------------------------------------------------------------------------------------
  */
 
@@ -440,6 +473,7 @@ int main(void)
         TEST(an_observer_does_not_go_back_to_an_older_record),
         TEST(an_observer_has_no_vote),
         TEST(a_query_is_answered_with_the_record),
+        TEST(who_is_asked_in_another_slot_asks_for_the_record_first),
         TEST(the_largest_cluster_stays_within_the_effects_of_a_step),
     };
 
