@@ -209,6 +209,8 @@ void core_enter(struct core *c, enum core_state s)
         c->is_chosen = false;
     if (s == ST_FOLLOWING)
         c->failures = 0;
+    if (s == ST_FOLLOWING || s == ST_STANDING)
+        c->adopted.epoch = 0; /* of an attempt that is over: its members may be gone */
 }
 
 /* --- asking the voters

@@ -426,6 +426,27 @@ static void who_is_asked_in_another_slot_asks_for_the_record_first(void **state)
     assert_int_equal(t.last_sent[MSG_RENEW_ANSWER].refusal, REFUSE_OTHER_RECORD);
 }
 
+/* db3 alone accepted a record in which db1 was replaced, and which forbids to take over. Whoever
+ * met it in an attempt goes on answering the members of its own record afterwards. */
+static void what_an_attempt_adopted_is_forgotten_when_it_is_over(void **state)
+{
+    struct record *newer = &t.voter[DB3].durable.record;
+
+    (void)state;
+    t.deaf = 1u << DB1;
+    newer->version++;
+    newer->is_paused = true;
+    newer->member[DB1].incarnation = 900;
+    told_run(&t, START_MS + 4 * TOLD_TTL_MS);
+    assert_true(told_has(&t, "the record adopted forbids it"));
+    assert_string_equal(core_state_name(t.core.state), "standing");
+    told_forget(&t);
+    t.leader = DB1;
+    told_renew(&t);
+    assert_int_equal(t.sent[MSG_RENEW_ANSWER], 1);
+    assert_int_equal(t.last_sent[MSG_RENEW_ANSWER].to_incarnation, told_incarnation(DB1));
+}
+
 /* --- limits ------------------------------------------------------------------------------------
  */
 
@@ -474,6 +495,7 @@ int main(void)
         TEST(an_observer_has_no_vote),
         TEST(a_query_is_answered_with_the_record),
         TEST(who_is_asked_in_another_slot_asks_for_the_record_first),
+        TEST(what_an_attempt_adopted_is_forgotten_when_it_is_over),
         TEST(the_largest_cluster_stays_within_the_effects_of_a_step),
     };
 
