@@ -38,7 +38,9 @@ static const char *copy_fault(const struct copy *c)
         return "state of the copy";
     if ((unsigned)c->names > NAMES_PAIR || (unsigned)c->fence > FENCE_PAUSED)
         return "names or fence of the copy";
-    return c->follows < HM_MEMBERS_MAX || c->follows == HM_NOBODY ? NULL : "member it follows";
+    return c->follows < HM_MEMBERS_MAX || c->follows == HM_NOBODY || c->follows == HM_STRANGER
+               ? NULL
+               : "member it follows";
 }
 
 static const char *order_shape_fault(const struct order *o)

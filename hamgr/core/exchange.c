@@ -30,7 +30,7 @@ void core_make_gossip(struct core *c, struct gossip *g)
     g->began_epoch = c->copy.began_epoch;
     g->epoch = core_has_record(c) ? r->epoch : 0;
     g->priority = c->config.priority;
-    g->follows = c->copy.follows;
+    g->follows = c->copy.follows == HM_STRANGER ? HM_NOBODY : c->copy.follows;
     g->is_streaming = c->copy.is_streaming;
     g->is_final = c->copy.is_final;
     g->is_healthy = c->copy.is_healthy;

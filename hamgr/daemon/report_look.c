@@ -27,7 +27,7 @@ static void own_gossip(const struct report *r, const struct report_service *s, s
     g->at = c->copy.at;
     g->began_epoch = c->copy.began_epoch;
     g->priority = c->config.priority;
-    g->follows = c->copy.follows;
+    g->follows = c->copy.follows == HM_STRANGER ? HM_NOBODY : c->copy.follows;
     g->is_streaming = c->copy.is_streaming;
     g->is_final = c->copy.is_final;
     g->is_healthy = c->copy.is_healthy;

@@ -150,7 +150,8 @@ static uint8_t find_host(const struct service *s, const char *host)
     return HM_NOBODY;
 }
 
-/* Only what hamgr wrote counts: it carries the name that this member streams under. */
+/* Only what hamgr wrote names a member: it carries the name that this member streams under. What
+ * names nobody in the record, a member of former days for one, must still go before a promotion. */
 static uint8_t find_followed(const struct service *s, const char *conninfo)
 {
     PQconninfoOption *options = conninfo[0] != 0 ? PQconninfoParse(conninfo, NULL) : NULL;
@@ -159,7 +160,7 @@ static uint8_t find_followed(const struct service *s, const char *conninfo)
     uint8_t slot = HM_NOBODY;
 
     if (options == NULL)
-        return HM_NOBODY;
+        return conninfo[0] != 0 ? HM_STRANGER : HM_NOBODY;
     for (const PQconninfoOption *o = options; o->keyword != NULL; o++) {
         if (o->val == NULL)
             continue;
@@ -177,7 +178,7 @@ static uint8_t find_followed(const struct service *s, const char *conninfo)
             slot = find_host(s, address);
     }
     PQconninfoFree(options);
-    return slot;
+    return slot != HM_NOBODY ? slot : HM_STRANGER;
 }
 
 /* --- positions ------------------------------------------------------------------------------- */

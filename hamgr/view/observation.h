@@ -9,7 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define HM_NOBODY 255 /* a slot that is no member */
+#define HM_NOBODY 255   /* a slot that is no member */
+#define HM_STRANGER 254 /* a host that is no member of the record */
 
 /* Where a copy's log ends. Positions compare only along one history: record_compare(). */
 struct position {
@@ -84,7 +85,7 @@ struct copy {
     bool is_final;        /* all log on its disk has been read: `at` is certain; without a
                            * timeline: no server could go on from what is there */
     uint64_t began_epoch; /* the epoch that began its timeline, as noted beside the data; 0: none */
-    uint8_t follows;      /* slot that it is told to follow, or HM_NOBODY */
+    uint8_t follows;      /* slot that it is told to follow, HM_NOBODY, or HM_STRANGER */
     bool is_streaming;    /* it receives the log now, or has a receiver process */
 
     enum names_state names;

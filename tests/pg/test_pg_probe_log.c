@@ -32,6 +32,11 @@ static bool is_let_go(const struct world *w)
     return !w->copy.is_streaming && w->copy.follows == HM_NOBODY && w->copy.is_final;
 }
 
+static bool is_told_of_a_stranger(const struct world *w)
+{
+    return w->copy.follows == HM_STRANGER;
+}
+
 static bool is_cut_off(const struct world *w)
 {
     return !w->copy.is_streaming && w->copy.is_final;
@@ -226,6 +231,11 @@ static void a_standby_that_was_cut_off_stays_where_it_is(void **state)
     assert_true(w->copy.at.offset >= at);
     assert_int_equal(w->copy.at.timeline, 1);
     assert_true(w->copy.is_healthy);
+    /* Whom nobody knows is not the same as nobody: the server would not be promoted like that. */
+    world_set(w, 1, "primary_conninfo", "host=127.0.0.9 port=1 application_name=hamgr_db2");
+    world_expect(w, COPY_STANDBY, is_told_of_a_stranger, 5000);
+    world_set(w, 1, "primary_conninfo", "");
+    world_expect(w, COPY_STANDBY, is_let_go, 5000);
 }
 
 /* --- timelines ------------------------------------------------------------------------------- */

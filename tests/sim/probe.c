@@ -93,6 +93,8 @@ void sim_copy_now(const struct sim *w, unsigned int service, unsigned int host, 
     see_position(w, service, db, ret);
     if (db->run == RUN_STANDBY) {
         ret->follows = sim_slot(w, service, host, db->follows);
+        if (ret->follows == HM_NOBODY && db->follows != SIM_NOWHERE)
+            ret->follows = HM_STRANGER;
         ret->is_streaming = db->is_streaming;
     }
     if (answers) {

@@ -450,6 +450,27 @@ static void a_forced_member_goes_on_alone_in_a_new_incarnation(void **state)
     assert_string_equal(copy_state_name(t.copy.state), "primary");
 }
 
+/* The member that it was told to follow is none of the new cluster: it must stop listening to it
+ * all the same, or the server refuses to be promoted. */
+static void a_forced_member_follows_no_stranger_when_it_is_promoted(void **state)
+{
+    (void)state;
+    t.deaf = 0x1ff;
+    (void)told_start_all(&t, &record, START_MS);
+    told_run(&t, START_MS + 3000);
+    t.copy.follows = HM_STRANGER;
+    t.copy.is_streaming = false;
+    t.stuck = 1u << DO_FREEZE;
+    order(ORDER_FORCE, 9, 0);
+    told_run(&t, t.now_ms + 1000);
+    assert_int_equal(t.asked[DO_PROMOTE], 0);
+    t.stuck = 0;
+    t.core.op.type = DO_SEND; /* the adapter gave it up */
+    told_run(&t, t.now_ms + 1000);
+    assert_int_equal(t.copy.follows, HM_NOBODY);
+    assert_string_equal(copy_state_name(t.copy.state), "primary");
+}
+
 static void a_witness_cannot_be_forced(void **state)
 {
     (void)state;
@@ -500,6 +521,7 @@ int main(void)
         TEST(in_a_paused_cluster_nobody_switches_over),
         TEST(a_switchover_is_called_off),
         TEST(a_forced_member_goes_on_alone_in_a_new_incarnation),
+        TEST(a_forced_member_follows_no_stranger_when_it_is_promoted),
         TEST(a_witness_cannot_be_forced),
         TEST(a_member_without_a_good_copy_cannot_be_forced),
     };

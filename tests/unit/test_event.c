@@ -113,6 +113,8 @@ static void a_probe_is_checked(void **state)
     (void)state;
     ev.copy = t.copy;
     is_fine(&ev);
+    ev.copy.follows = HM_STRANGER;
+    is_fine(&ev);
     ev.copy.follows = HM_MEMBERS_MAX;
     assert_string_equal(fault(&ev), "member it follows");
     ev.copy.names = (enum names_state)(NAMES_PAIR + 1);
