@@ -62,6 +62,9 @@ void sim_suspend_soon(struct sim *w, unsigned int service, unsigned int host)
 {
     struct sim_node *n = &w->node[service][host];
 
+    if (n->fence.is_thawing)
+        n->fence.life++; /* the newest word counts: what went on is stopped again */
+    n->fence.is_thawing = false;
     if (n->db.run == RUN_DOWN || n->db.is_suspended || n->fence.is_suspending)
         return;
     n->fence.is_suspending = true;
@@ -129,6 +132,7 @@ static void thaw(struct sim *w, const struct sim_event *e)
     if (!n->db.is_suspended && !n->fence.is_suspending)
         return;
     n->fence.is_suspending = false;
+    n->fence.is_thawing = true;
     n->fence.life++;
     sim_at(w, w->now_us + sim_draw(w, 100, 1000), EV_THAWED, e->service, e->host, 0, 0,
            n->fence.life);
@@ -182,7 +186,10 @@ void sim_thawed(struct sim *w, const struct sim_event *e)
 {
     struct sim_node *n = &w->node[e->service][e->host];
 
-    if (e->life != n->fence.life || !n->db.is_suspended)
+    if (e->life != n->fence.life)
+        return;
+    n->fence.is_thawing = false;
+    if (!n->db.is_suspended)
         return;
     n->db.is_suspended = false;
     sim_tell(w, TALE_SERVER, e->service, e->host, 0, 0, n->db.end, 0, "is thawed");
@@ -214,7 +221,7 @@ void sim_fence_boot(struct sim *w, unsigned int service, unsigned int host)
     f->file_is_valid = false;
     f->suspend_ms = f->until_ms = f->gate_until_ms = 0;
     f->timer_us = SIM_NEVER;
-    f->is_suspending = false;
+    f->is_suspending = f->is_thawing = false;
     f->verb_us = 0;
     f->life++;
 }
@@ -226,7 +233,7 @@ void sim_fence_back(struct sim *w, unsigned int service, unsigned int host)
     struct sim_fence *f = &n->fence;
 
     f->timer_us = SIM_NEVER;
-    f->is_suspending = false;
+    f->is_suspending = f->is_thawing = false;
     f->life++;
     if (!f->file_is_valid && f->mode != FENCE_NONE) {
         f->mode = FENCE_SUSPENDED;

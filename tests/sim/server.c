@@ -197,7 +197,7 @@ void sim_server_end(struct sim *w, unsigned int service, unsigned int host, bool
     db->is_flushing = false;
     db->waiting_head = db->waiting_tail;
     db->confirming_head = db->confirming_tail;
-    f->is_suspending = false;
+    f->is_suspending = f->is_thawing = false;
     f->life++;
     sim_changed(w, service, host);
 }

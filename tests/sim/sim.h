@@ -271,7 +271,7 @@ struct sim_fence {
     bool gate_is_open;
     int64_t timer_us; /* the helper's next EV_HELPER_TIME; SIM_NEVER: none */
     int64_t verb_us;  /* verbs keep their order */
-    bool is_suspending;
+    bool is_suspending, is_thawing;
     uint32_t life; /* voids what was begun and then countermanded */
 };
 
