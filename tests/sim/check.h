@@ -264,6 +264,9 @@ void check_forced(struct check *ck, uint32_t survivors);
 void check_calm(struct check *ck, int64_t gap_us);
 void check_calm_ended(struct check *ck);
 
+/* The newest chosen record, or NULL. */
+const struct record *check_newest(const struct check *ck);
+
 /* Is every member where P4 and P6 want it? If not, *ret_why (CHECK_WHAT_MAX bytes) says what is
  * missing. Cheap enough for every 50 ms after the faults ended. */
 bool check_is_converged(struct check *ck, char *ret_why);

@@ -50,8 +50,6 @@ bool check_same_pair(const struct pair *a, const struct pair *b);
 bool check_is_alone(const struct pair *p);
 /* True if the record has this pair. */
 bool check_has_pair(const struct record *r, const struct pair *p);
-/* The newest chosen record, or NULL. */
-const struct record *check_newest(const struct check *ck);
 
 /* check_promise.c: messages */
 void check_message(struct check *ck, int node, const struct msg *m);

@@ -73,6 +73,18 @@ static void replace_state(struct sim *w, unsigned int host)
     sim_at(w, w->now_us + 50 * SIM_MS, EV_DAEMON, 0, host, 0, 0, w->host[host].boots);
 }
 
+/* A host has one state for all its services: what it leads is switched over first, or is lost. */
+static bool is_needed_elsewhere(const struct sim *w, unsigned int service, unsigned int host)
+{
+    for (unsigned int s = 0; s < w->plan.services_n; s++) {
+        const struct record *r = check_newest(&w->check[s]);
+
+        if (s != service && r != NULL && r->holder == record_find_name(r, w->host[host].name))
+            return true;
+    }
+    return false;
+}
+
 static void add(struct sim *w, unsigned int service, unsigned int host)
 {
     struct order o = { .kind = ORDER_MEMBER_ADD };
@@ -107,6 +119,8 @@ static bool mend_member(struct sim *w, unsigned int service, unsigned int host,
         return false;
     /* A member is its name and incarnation: nobody comes back as who he was. */
     if (is_blank(w, service, host) || w->node[service][host].file.promised.counter != 0) {
+        if (is_needed_elsewhere(w, service, host))
+            return false;
         replace_state(w, host);
         return true;
     }
