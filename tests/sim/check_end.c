@@ -194,12 +194,15 @@ static uint64_t known_end(const struct check *ck, const struct record *r)
     for (int i = 0; i < ck->nodes; i++)
         if (ck->node[i].heard_epoch == r->epoch && ck->node[i].heard_most > end)
             end = ck->node[i].heard_most;
-    /* A primary that has died tells its last position, too; only the members keep that. */
+    /* A primary that has died tells its last position, too; only the members keep that, and what
+     * they were told with promises, perhaps by a member that has forgotten it since. */
     for (int i = 0; i < ck->nodes; i++) {
         const struct core *c = ck->eyes.core(ck->eyes.world, i);
 
         if (c != NULL && c->seen_epoch == r->epoch && c->seen_offset > end)
             end = c->seen_offset;
+        if (c != NULL && c->heard_epoch == r->epoch && c->heard_offset > end)
+            end = c->heard_offset;
     }
     return end;
 }

@@ -32,6 +32,7 @@ static void print_record(const struct sim_node *n, FILE *out)
             fprintf(out, " %lx(e%lu)@%lu", (unsigned long)r->timelines[i].timeline,
                     (unsigned long)r->timelines[i].epoch, (unsigned long)r->timelines[i].start);
         print_pairs(r, out);
+        fprintf(out, " last known %lu", (unsigned long)r->last_known.offset);
     }
     fputc('\n', out);
 }
@@ -52,6 +53,16 @@ static void print_copy(const struct sim *w, unsigned int s, unsigned int h, FILE
             c.is_healthy ? "" : " sick", db->flag, (int)db->names.state, fence_mode_name(c.fence),
             c.is_gate_open ? " gate open" : "", db->branch,
             db->op.type != DO_SEND ? core_effect_name(db->op.type) : "");
+}
+
+/* What this member heard of the primary, and what keeps it from being followed or waited for. */
+static void print_view(const struct core *c, FILE *out)
+{
+    fprintf(out, "       saw the primary of epoch %lu at %lu, and heard of epoch %lu at %lu%s%s\n",
+            (unsigned long)c->seen_epoch, (unsigned long)c->seen_offset,
+            (unsigned long)c->heard_epoch, (unsigned long)c->heard_offset,
+            c->wants_rebuild ? ", wants rebuild" : "",
+            c->config.is_nofailover ? ", nofailover" : "");
 }
 
 void sim_print_state(const struct sim *w, FILE *out)
@@ -78,5 +89,7 @@ void sim_print_state(const struct sim *w, FILE *out)
                 print_record(n, out);
             if (n->is_db)
                 print_copy(w, s, h, out);
+            if (sim_core_is_alive(w, h) && n->is_there)
+                print_view(&n->core, out);
         }
 }

@@ -135,6 +135,25 @@ static void a_promotion_without_a_record_is_found(void **state)
     is_broken(INV_LEGAL);
 }
 
+static void a_promotion_after_the_clocks_stood_cannot_know_of_a_takeover(void **state)
+{
+    struct record r = a_record(B, 2, 2);
+
+    (void)state;
+    world.copy[A].state = COPY_STANDBY;
+    a_holds();
+    check_clocks_stood(&world.check, A);
+    passes(TTL);
+    attempts(B, ballot(B, 2), 1u << B | 1u << W);
+    takes(B, ballot(B, 2), &r);
+    believes_until(A, RIGHT_NOW + TTL + 100);
+    tells_fence(A, FENCE_LEASE, RIGHT_NOW + TTL + 100);
+    promotes(A, 1);
+    is_kept();
+    promotes(A, 3); /* but an epoch that nobody chose is none */
+    is_broken(INV_LEGAL);
+}
+
 static void asks(int node, enum core_effect_type type, int member)
 {
     an_effect(type)->copy.member = (uint8_t)member;
@@ -291,6 +310,7 @@ int main(void)
         T(a_promotion_under_lease_and_fence_is_fine),
         T(a_promotion_without_a_fence_is_found),
         T(a_promotion_without_a_record_is_found),
+        T(a_promotion_after_the_clocks_stood_cannot_know_of_a_takeover),
         T(following_before_a_renewal_is_found),
         T(following_who_renews_is_fine),
         T(following_below_the_own_promise_is_found),
