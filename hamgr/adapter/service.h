@@ -9,6 +9,7 @@
 #ifndef HAMGR_ADAPTER_SERVICE_H
 #define HAMGR_ADAPTER_SERVICE_H
 
+#include "adapter/progress.h"
 #include "base/err.h"
 #include "core/effect.h"
 #include "fence/verbs.h"
@@ -41,10 +42,11 @@ struct service_config {
 
 /* Facts about the service for `hamgr status`, beyond what the core needs. */
 struct service_facts {
-    char version[24];  /* of the server */
-    char doing[96];    /* the operation under way and its progress; empty: none */
-    char trouble[160]; /* why it does not answer, or why the last operation failed; empty */
-    uint64_t received; /* a standby's positions, bytes */
+    char version[24];         /* of the server */
+    char doing[160];          /* the operation under way; empty: none */
+    struct progress progress; /* of it */
+    char trouble[160];        /* why it does not answer, or why the last operation failed; empty */
+    uint64_t received;        /* a standby's positions, bytes */
     uint64_t replayed;
     hm_ms answered_ms; /* boot time of the newest answer; 0: never */
 };

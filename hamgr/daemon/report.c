@@ -116,10 +116,21 @@ static json_t *switchover_of(const struct record *rec)
                      bytes(rec->switchover.order));
 }
 
+static json_t *progress_of(const struct progress *p)
+{
+    if (!p->is_known)
+        return json_null();
+    return json_pack("{s:i,s:o,s:o,s:o}", "percent", (int)p->percent, "done_bytes",
+                     p->total != 0 ? bytes(p->done) : json_null(), "total_bytes",
+                     p->total != 0 ? bytes(p->total) : json_null(), "bytes_per_s",
+                     p->bytes_per_s != 0 ? bytes(p->bytes_per_s) : json_null());
+}
+
 static json_t *facts_of(const struct report_service *s)
 {
-    return json_pack("{s:o,s:o,s:o}", "version", text_or_null(s->facts.version), "doing",
-                     text_or_null(s->facts.doing), "trouble", text_or_null(s->facts.trouble));
+    return json_pack("{s:o,s:o,s:o,s:o}", "version", text_or_null(s->facts.version), "doing",
+                     text_or_null(s->facts.doing), "progress", progress_of(&s->facts.progress),
+                     "trouble", text_or_null(s->facts.trouble));
 }
 
 static json_t *link_of(const struct report *r, const char *name)

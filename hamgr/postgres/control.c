@@ -3,6 +3,7 @@
 #include "postgres/wal.h"
 
 #include "postgres/crc.h"
+#include "postgres/datadir.h"
 #include "postgres/raw.h"
 
 #include <errno.h>
@@ -117,6 +118,7 @@ enum hm_rc wal_read_control(const char *data_dir, struct wal_control *ret, struc
         return hm_fail(err, HM_BAD_INPUT, "'%s' tells impossible sizes", path);
     if (!take_backup(data_dir, &c))
         return hm_fail(err, HM_BAD_INPUT, "the backup_label in '%s' is garbled", data_dir);
+    c.is_restored = c.is_backup && datadir_is_restored(data_dir);
     c.was_primary = !c.is_backup && c.state != WAL_SHUT_DOWN_IN_RECOVERY &&
                     c.state != WAL_IN_ARCHIVE_RECOVERY && c.state != WAL_STARTING;
     *ret = c;

@@ -103,6 +103,55 @@ bool datadir_has_files(const char *data_dir)
     return has_some;
 }
 
+/* As PostgreSQL names what it makes, and hamgr and file systems theirs. */
+static bool is_expected(const char *name)
+{
+    static const char *const begins[] = { "pg_",      "PG_VERSION", "postgresql.", "postmaster.",
+                                          "recovery", "backup_",    ".hamgr-",     "hamgr." };
+    static const char *const names[] = { ".",
+                                         "..",
+                                         "base",
+                                         "global",
+                                         "log",
+                                         "lost+found",
+                                         "standby.signal",
+                                         "current_logfiles",
+                                         "conf.d",
+                                         "tablespace_map",
+                                         "server.crt",
+                                         "server.key" };
+
+    for (size_t i = 0; i < HM_ARRAY_LEN(begins); i++)
+        if (strncmp(name, begins[i], strlen(begins[i])) == 0)
+            return true;
+    for (size_t i = 0; i < HM_ARRAY_LEN(names); i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    return false;
+}
+
+enum hm_rc datadir_check_strangers(const char *data_dir, struct hm_err *err)
+{
+    DIR *dir = opendir(data_dir);
+    struct dirent *entry;
+    enum hm_rc rc = HM_OK;
+
+    if (dir == NULL)
+        return errno == ENOENT ? HM_OK : hm_fail_errno(err, "cannot open '%s'", data_dir);
+    if (faccessat(dirfd(dir), "PG_VERSION", F_OK, 0) == 0) {
+        (void)closedir(dir); /* opened for reading */
+        return HM_OK;
+    }
+    while (rc == HM_OK && (entry = readdir(dir)) != NULL)
+        if (!is_expected(entry->d_name))
+            rc = hm_fail(err, HM_REFUSED,
+                         "'%s' is no data directory, but has '%.80s' in it: move that away, or "
+                         "correct data_dir",
+                         data_dir, entry->d_name);
+    (void)closedir(dir); /* opened for reading */
+    return rc;
+}
+
 static enum hm_rc drop_file(const char *data_dir, const char *name, struct hm_err *err)
 {
     int dir;
@@ -137,6 +186,37 @@ enum hm_rc datadir_unmark_standby(const char *data_dir, struct hm_err *err)
     enum hm_rc rc = drop_file(data_dir, "standby.signal", err);
 
     return rc == HM_OK ? drop_file(data_dir, "recovery.signal", err) : rc;
+}
+
+#define RESTORED "hamgr.restored"
+
+enum hm_rc datadir_mark_restored(const char *data_dir, struct hm_err *err)
+{
+    int dir;
+    enum hm_rc rc = open_dir(data_dir, &dir, err);
+
+    if (rc != HM_OK)
+        return rc;
+    rc = store_replace(dir, RESTORED, "", 0, err);
+    close_dir(dir);
+    return rc;
+}
+
+enum hm_rc datadir_unmark_restored(const char *data_dir, struct hm_err *err)
+{
+    return drop_file(data_dir, RESTORED, err);
+}
+
+/* The server renames backup_label when it runs. */
+bool datadir_is_restored(const char *data_dir)
+{
+    char path[PATH_SIZE];
+    bool is_restored;
+
+    (void)snprintf(path, sizeof path, "%s/" RESTORED, data_dir);
+    is_restored = access(path, F_OK) == 0;
+    (void)snprintf(path, sizeof path, "%s/backup_label", data_dir);
+    return is_restored && access(path, F_OK) == 0;
 }
 
 bool datadir_is_rewound(const char *data_dir)
@@ -357,58 +437,4 @@ void datadir_forget_configs(const char *keep)
         (void)unlinkat(dir, configs[i], 0); /* a leftover is used once more */
     close_dir(dir);
     (void)rmdir(keep); /* the same */
-}
-
-/* --- swapping ----------------------------------------------------------------------------------
- */
-
-static enum hm_rc sync_parent(const char *path, struct hm_err *err)
-{
-    char parent[PATH_SIZE];
-    char *slash;
-    int dir;
-    enum hm_rc rc;
-
-    (void)snprintf(parent, sizeof parent, "%s", path);
-    slash = strrchr(parent, '/');
-    if (slash == NULL || slash == parent)
-        return hm_fail(err, HM_BAD_INPUT, "'%s' has no directory above it", path);
-    *slash = 0;
-    rc = open_dir(parent, &dir, err);
-    if (rc == HM_OK && fsync(dir) != 0)
-        rc = hm_fail_errno(err, "cannot sync '%s'", parent);
-    close_dir(dir);
-    return rc;
-}
-
-static enum hm_rc cannot_swap(const char *data_dir, struct hm_err *err)
-{
-    if (errno == EBUSY || errno == EXDEV)
-        return hm_fail(err, HM_FAILED,
-                       "'%s' is a mount point and cannot be replaced: let data_dir be a directory "
-                       "below it",
-                       data_dir);
-    return hm_fail_errno(err, "cannot put a new directory in the place of '%s'", data_dir);
-}
-
-enum hm_rc datadir_swap(const char *data_dir, const char *fresh, const char *old,
-                        struct hm_err *err)
-{
-    struct stat st;
-
-    if (lstat(data_dir, &st) == 0 && S_ISLNK(st.st_mode))
-        return hm_fail(err, HM_FAILED, "'%s' is a symbolic link: name the directory itself",
-                       data_dir);
-    if (!datadir_has_files(data_dir)) {
-        if (rename(fresh, data_dir) != 0)
-            return cannot_swap(data_dir, err);
-    } else if (renameat2(AT_FDCWD, fresh, AT_FDCWD, data_dir, RENAME_EXCHANGE) == 0) {
-        if (rename(fresh, old) != 0)
-            return hm_fail_errno(err, "cannot rename '%s'", fresh);
-    } else if (errno != EINVAL && errno != ENOSYS) {
-        return cannot_swap(data_dir, err);
-    } else if (rename(data_dir, old) != 0 || rename(fresh, data_dir) != 0) {
-        return cannot_swap(data_dir, err);
-    }
-    return sync_parent(data_dir, err);
 }

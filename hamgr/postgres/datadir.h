@@ -16,6 +16,16 @@ enum hm_rc datadir_version(const char *data_dir, int *ret, struct hm_err *err) H
 /* False: it does not exist, or has nothing in it. */
 bool datadir_has_files(const char *data_dir);
 
+/* HM_REFUSED: what is there is no data directory, nor what is left of one, so that nobody but its
+ * owner may take it away. */
+enum hm_rc datadir_check_strangers(const char *data_dir, struct hm_err *err) HM_MUST_CHECK;
+
+/* A copy that a command of the administrator's made, which has not run since: it has no log of its
+ * own to recover from. Durably. */
+enum hm_rc datadir_mark_restored(const char *data_dir, struct hm_err *err) HM_MUST_CHECK;
+enum hm_rc datadir_unmark_restored(const char *data_dir, struct hm_err *err) HM_MUST_CHECK;
+bool datadir_is_restored(const char *data_dir);
+
 /* standby.signal, durably: with it a server comes up in recovery and stays there. */
 enum hm_rc datadir_mark_standby(const char *data_dir, struct hm_err *err) HM_MUST_CHECK;
 /* Takes it away again, and recovery.signal: pg_rewind's own recovery refuses both. */
@@ -53,11 +63,5 @@ enum hm_rc datadir_keep_configs(const char *data_dir, const char *keep,
 enum hm_rc datadir_restore_configs(const char *keep, const char *data_dir,
                                    struct hm_err *err) HM_MUST_CHECK;
 void datadir_forget_configs(const char *keep);
-
-/* Puts `fresh` in the place of data_dir; what was there, if anything, ends as `old`. At any moment
- * data_dir is one of the two, or, on file systems that cannot exchange names, missing. HM_FAILED
- * says why, also that data_dir is a mount point: then nothing has changed. */
-enum hm_rc datadir_swap(const char *data_dir, const char *fresh, const char *old,
-                        struct hm_err *err) HM_MUST_CHECK;
 
 #endif

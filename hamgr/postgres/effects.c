@@ -127,16 +127,17 @@ static void prepared(struct op *op)
     spawn(op);
 }
 
-/* A standby that follows nobody. But one that was rewound answers only when it has what the source
- * wrote meanwhile: the rewind says where to stream that from, under a name that no commit waits
- * for, and so it stays until the server has run. Where commits shall wait, they wait from the first
- * one on. */
+/* A standby that follows nobody. But one that was rewound or restored answers only when it has what
+ * the source wrote meanwhile: the rebuild says where to stream that from, under a name that no
+ * commit waits for, and so it stays until the server has run. Where commits shall wait, they wait
+ * from the first one on. */
 enum hm_rc op_make_standby(struct op_job *job, struct hm_err *err)
 {
     struct autoconf_setting set[] = { { "synchronous_standby_names", job->text },
                                       { "primary_slot_name", "" },
                                       { "primary_conninfo", job->conninfo } };
-    bool is_given = job->conninfo[0] == 0 && datadir_is_rewound(job->data_dir);
+    bool is_given = job->conninfo[0] == 0 &&
+                    (datadir_is_rewound(job->data_dir) || datadir_is_restored(job->data_dir));
     size_t first = job->text[0] != 0 ? 0 : 1;
     int version = 0;
     enum hm_rc rc = datadir_version(job->data_dir, &version, err);

@@ -118,8 +118,9 @@ static void stream_told(struct op *op, enum conn_outcome outcome, const PGresult
                         const char *why)
 {
     (void)why;
-    if (outcome != CONN_ANSWERED || PQgetvalue(result, 0, 0)[0] == 't' ||
-        clock_boot_ms() - op->since_ms > HASTEN_MS)
+    if (outcome == CONN_ANSWERED && PQgetvalue(result, 0, 0)[0] == 't')
+        rejoin_forget_old(op, op_succeed);
+    else if (outcome != CONN_ANSWERED || clock_boot_ms() - op->since_ms > HASTEN_MS)
         op_succeed(op);
     else if (PQgetvalue(result, 0, 1)[0] == 't')
         op_ask_work(op, "SELECT pg_reload_conf()", ASK_MS, hastened);

@@ -49,6 +49,7 @@ struct service {
     uint64_t signal_server_id;     /* the primary for which that was done; 0: none */
     struct note_job *note_jobs;    /* owned: being written, or waiting for it */
     struct slots *slots;           /* owned */
+    bool may_have_old;             /* an older copy may lie beside this one */
 };
 
 /* Probes anew, then calls `then` with the finding in s->seen (and the host's on_copy, too): what an

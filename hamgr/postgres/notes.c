@@ -54,6 +54,15 @@ bool notes_identify(const char *data_dir, char *buffer, size_t size)
     return true;
 }
 
+bool notes_identify_control(const char *data_dir, char *buffer, size_t size)
+{
+    struct statx control;
+
+    buffer[0] = 0;
+    return look_at(data_dir, "global/pg_control", &control) &&
+           print_identity(&control, buffer, size) < size;
+}
+
 /* --- the file -------------------------------------------------------------------------------- */
 
 /* FNV-1a over 64 bits: a torn or edited file is found, nothing more is needed. */
@@ -72,9 +81,10 @@ static enum hm_rc print_notes(const struct notes *n, const char *place, char *bu
     int length = snprintf(buffer, size,
                           FORMAT "place=%s\ncopy_id=%016" PRIx64 "\ntimeline=%" PRIu64
                                  "\nbegan_epoch=%" PRIu64 "\nwas_primary=%d\nis_rebuilding=%d"
-                                 "\nnames_digest=%016" PRIx64 "\nnames=%s\n",
+                                 "\nwhole_timeline=%" PRIu64 "\nwhole=%s\nnames_digest=%016" PRIx64
+                                 "\nnames=%s\n",
                           place, n->copy_id, n->timeline, n->began_epoch, n->was_primary,
-                          n->is_rebuilding, n->names_digest, n->names);
+                          n->is_rebuilding, n->whole_timeline, n->whole, n->names_digest, n->names);
 
     if (length < 0 || (size_t)length + 32 > size || strchr(n->names, '\n') != NULL)
         return hm_fail(err, HM_BAD_INPUT, "the names of the standbys cannot be noted");
@@ -124,20 +134,27 @@ static bool parse_notes(char *text, size_t size, struct notes *ret, char **ret_p
 {
     uint64_t was_primary, is_rebuilding;
     char *at = text + strlen(FORMAT);
-    char *names;
+    char *names, *whole = "";
 
     if (strncmp(text, FORMAT, strlen(FORMAT)) != 0 || !is_sum_right(text, size) ||
         !take_line(&at, "place", ret_place) || !take_number(&at, "copy_id", 16, &ret->copy_id) ||
         !take_number(&at, "timeline", 10, &ret->timeline) ||
         !take_number(&at, "began_epoch", 10, &ret->began_epoch) ||
         !take_number(&at, "was_primary", 10, &was_primary) ||
-        !take_number(&at, "is_rebuilding", 10, &is_rebuilding) ||
+        !take_number(&at, "is_rebuilding", 10, &is_rebuilding))
+        return false;
+    /* Older files say nothing of it. */
+    if (take_number(&at, "whole_timeline", 10, &ret->whole_timeline) &&
+        !take_line(&at, "whole", &whole))
+        return false;
+    if (strlen(whole) >= sizeof ret->whole ||
         !take_number(&at, "names_digest", 16, &ret->names_digest) ||
         !take_line(&at, "names", &names) || strlen(names) >= sizeof ret->names)
         return false;
     ret->was_primary = was_primary != 0;
     ret->is_rebuilding = is_rebuilding != 0;
     (void)snprintf(ret->names, sizeof ret->names, "%s", names);
+    (void)snprintf(ret->whole, sizeof ret->whole, "%s", whole);
     return true;
 }
 
@@ -202,7 +219,7 @@ enum hm_rc notes_load(const char *state_dir, const char *service, const char *da
                       struct notes *ret, struct hm_err *err)
 {
     char path[512], place[PLACE_MAX], text[FILE_MAX];
-    struct notes n = { .copy_id = 0 };
+    struct notes n = { .copy_id = 0 }, kept;
     char *noted = "";
     size_t size = 0;
     enum hm_rc rc;
@@ -219,7 +236,9 @@ enum hm_rc notes_load(const char *state_dir, const char *service, const char *da
         *ret = n;
         return HM_OK;
     }
-    n = (struct notes){ .is_rebuilding = n.is_rebuilding };
+    kept = (struct notes){ .is_rebuilding = n.is_rebuilding, .whole_timeline = n.whole_timeline };
+    memcpy(kept.whole, n.whole, sizeof kept.whole);
+    n = kept;
     if (has_data) {
         n.copy_id = notes_draw_copy_id();
         rc = save_as(state_dir, service, place, &n, err);

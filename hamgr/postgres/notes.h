@@ -14,11 +14,14 @@
 #include "base/err.h"
 
 struct notes {
-    uint64_t copy_id;      /* 0: no data */
-    uint64_t timeline;     /* ... */
-    uint64_t began_epoch;  /* ... was begun by this epoch; 0: not known */
-    bool was_primary;      /* the server last ran as a primary */
-    bool is_rebuilding;    /* rewind or clone under way: never start, no position */
+    uint64_t copy_id;        /* 0: no data */
+    uint64_t timeline;       /* ... */
+    uint64_t began_epoch;    /* ... was begun by this epoch; 0: not known */
+    bool was_primary;        /* the server last ran as a primary */
+    bool is_rebuilding;      /* rewind or clone under way: never start, no position */
+    uint64_t whole_timeline; /* ... of the new copy that is not in its place yet ... */
+    char whole[64]; /* ... and what tells its control file from others; "": there is none that is
+                     * whole */
     uint64_t names_digest; /* of the pair last set as synchronous_standby_names ... */
     char names[512];       /* ... and the value that says so */
 };
@@ -33,6 +36,8 @@ enum hm_rc notes_save(const char *state_dir, const char *service, const char *da
 /* Writes what tells this directory from every other, at most 159 characters; the empty text and
  * false when there are no data. */
 bool notes_identify(const char *data_dir, char *buffer, size_t size);
+/* The same for its control file alone, which keeps that when the directory is moved. */
+bool notes_identify_control(const char *data_dir, char *buffer, size_t size);
 /* A number that no copy had: for a copy that was rewound, cloned or made. */
 uint64_t notes_draw_copy_id(void);
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WORK_TRY_MS = 2, WORK_WAIT_MS = 3000 };
+enum { WORK_TRY_MS = 2, WORK_WAIT_MS = 3000, OP_ENV_MAX = 24 };
 
 /* Something outside that will call back. It outlives its operation, which then does not hear. */
 struct op_call {
@@ -125,6 +125,7 @@ static void tell_end(struct op *op)
     s->op = NULL;
     s->next_op = NULL;
     s->facts.doing[0] = 0;
+    memset(&s->facts.progress, 0, sizeof s->facts.progress);
     free_op(op);
     if (next != NULL) {
         s->op = next;
@@ -208,7 +209,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 static void on_limit(evutil_socket_t fd, short what, void *arg)
 {
     struct op *op = arg;
-    char doing[96];
+    char doing[sizeof op->s->facts.doing];
 
     (void)fd;
     (void)what;
@@ -311,6 +312,8 @@ static void job_done(struct worker_job *base)
         op_fail(op, "%s", job->err.text);
     } else if (op != NULL) {
         op->number = job->number;
+        op->layout = job->layout;
+        memcpy(op->room, job->room, sizeof op->room);
         memcpy(op->text, job->text, sizeof op->text);
         then(op);
     }
@@ -328,6 +331,7 @@ struct op_job *op_new_job(struct op *op, enum hm_rc (*run)(struct op_job *, stru
     (void)snprintf(job->data_dir, sizeof job->data_dir, "%s", op->s->config.service->data_dir);
     for (unsigned int i = 0; i < HM_ARRAY_LEN(job->path); i++)
         memcpy(job->path[i], op->paths[i], sizeof job->path[i]);
+    job->layout = op->layout;
     return job;
 }
 
@@ -471,24 +475,44 @@ static void child_ended(void *ctx, const struct child_end *how)
 static void child_said(void *ctx, const char *line)
 {
     struct op *op = ctx;
+    struct service_facts *f = &op->s->facts;
+    char text[80];
 
-    op_doing(op, "%s: %s", core_effect_name(op->e.type), line);
+    if (!progress_take(&f->progress, line, clock_boot_ms())) {
+        op_doing(op, "%s: %s", core_effect_name(op->e.type), line);
+        return;
+    }
+    progress_print(&f->progress, text, sizeof text);
+    op_doing(op, "%s from %s: %s", core_effect_name(op->e.type),
+             op_member_name(op, op->e.copy.member), text);
+    if (op->on_progress != NULL)
+        op->on_progress(op);
 }
 
-void op_run(struct op *op, const char *const *argv, hm_ms silence_ms,
+void op_end_child(struct op *op)
+{
+    child_free(op->child);
+    op->child = NULL;
+}
+
+void op_run(struct op *op, const char *const *argv, const char *const *env, hm_ms silence_ms,
             void (*then)(struct op *op, const struct child_end *end))
 {
-    static const char *const env[] = { "LC_ALL=C.UTF-8", "LC_MESSAGES=C", "PGAPPNAME=hamgr", NULL };
+    const char *all[OP_ENV_MAX] = { "LC_ALL=C.UTF-8", "LC_MESSAGES=C", "PGAPPNAME=hamgr" };
+    size_t n = 3;
     struct child_config config = { .base = op->s->config.base,
                                    .argv = argv,
-                                   .env = env,
+                                   .env = all,
                                    .silence_ms = silence_ms,
                                    .on_line = child_said,
                                    .on_end = child_ended,
                                    .ctx = op };
     struct hm_err err;
 
+    for (; env != NULL && env[n - 3] != NULL && n + 1 < HM_ARRAY_LEN(all); n++)
+        all[n] = env[n - 3];
     op->on_child = then;
+    memset(&op->s->facts.progress, 0, sizeof op->s->facts.progress);
     if (child_start(&config, &op->child, &err) != HM_OK)
         op_fail(op, "%s", err.text);
 }

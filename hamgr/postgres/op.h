@@ -9,6 +9,7 @@
 #include "adapter/child.h"
 #include "postgres/autoconf.h"
 #include "postgres/inner.h"
+#include "postgres/place.h"
 
 enum { OP_WHY_MAX = 240, OP_PATH_MAX = SETTINGS_PATH_MAX + 64, OP_CONNINFO_MAX = 768 };
 
@@ -35,6 +36,9 @@ struct op_job {
     char text[OP_CONNINFO_MAX]; /* copied to op->text at the end, like number to op->number */
     char conninfo[OP_CONNINFO_MAX];
     uint64_t number;
+    struct layout layout; /* copied to op->layout at the end, like number */
+    uint64_t room[2];     /* the same */
+    bool is_restored;     /* by the administrator's command */
     enum hm_rc rc;
     struct hm_err err;
 };
@@ -54,6 +58,7 @@ struct op {
     op_step *on_no_fresh; /* it is not, or was lost: why says what was told; NULL: fail */
     struct child *child;  /* owned */
     void (*on_child)(struct op *op, const struct child_end *end);
+    op_step *on_progress; /* the child told how far it is; NULL: nobody wants to know */
     op_step *on_look;
 
     bool has_ended; /* how is known; the last probe is under way */
@@ -81,6 +86,10 @@ struct op {
     int version; /* major, of the data directory */
     char bin_dir[SETTINGS_PATH_MAX];
     char paths[3][OP_PATH_MAX];
+    struct layout layout; /* where a new copy is made */
+    uint64_t room[2];     /* bytes that are free there, and those of the old copy */
+    bool is_measured;     /* room was looked at */
+    bool is_removed;      /* the old copy was removed to make room */
 };
 
 struct op_kind {
@@ -121,9 +130,12 @@ void op_connect(struct op *op, const char *conninfo, const char *more, op_step *
 /* The same to the member that the operation names, once its address is resolved; fails without. */
 void op_connect_source(struct op *op, const char *more, op_step *then, op_step *or_else);
 void op_close_fresh(struct op *op);
-/* Runs a program of PostgreSQL's as a child. */
-void op_run(struct op *op, const char *const *argv, hm_ms silence_ms,
+/* Runs a program as a child; env: NAME=VALUE beside what PostgreSQL's programs get, or NULL.
+ * silence_ms: how long it may say nothing; 0: for ever. */
+void op_run(struct op *op, const char *const *argv, const char *const *env, hm_ms silence_ms,
             void (*then)(struct op *op, const struct child_end *end));
+/* Kills that child; `then` does not come. */
+void op_end_child(struct op *op);
 /* Sets op->hostaddr to the address of the member asked for. */
 void op_resolve(struct op *op, op_step *then);
 void op_doing(struct op *op, const char *format, ...) HM_PRINTF(2, 3);
@@ -135,7 +147,26 @@ enum hm_rc op_make_standby(struct op_job *job, struct hm_err *err) HM_MUST_CHECK
 /* The names that a server starts with; "": those that it has. */
 void op_first_names(const struct op *op, char *buffer, size_t size);
 void op_poll_fetch(struct op *op);
-void op_run_init(struct op *op);
+
+/* --- rejoin.c: what rewind, clone and init share --- */
+enum {            /* places in op->paths */
+       PATH_NEW,  /* where a new copy is made */
+       PATH_KEEP, /* what is kept of the old one's configuration */
+};
+/* A program may say nothing for so long: the source's checkpoint, or a large file. */
+enum { REJOIN_SILENCE_MS = 600000 };
+void rejoin_set_paths(struct op *op);
+/* Of the server: then its files must be left alone. */
+bool rejoin_has_processes(const struct op *op);
+/* From here on the copy never starts and has no position, until rejoin_note_made(). */
+void rejoin_note_rebuilding(struct op *op, op_step *then);
+/* It is another copy from now on, whose log ends on op->source_timeline; the mark is dropped, and
+ * the operation succeeds. */
+void rejoin_note_made(struct op *op);
+/* Removes what earlier attempts left of new copies and old ones, as op->layout tells. */
+void rejoin_remove(struct op *op, op_step *then);
+/* The copy runs: has what may be left of the one before removed, beside everything else. */
+void rejoin_forget_old(struct op *op, op_step *then);
 
 /* --- change.c: settings of the running server --- */
 /* Adds a setting to op->set; value NULL: reset. */

@@ -228,6 +228,7 @@ static enum hm_rc open_service(const struct service_config *config, struct servi
         return hm_fail(err, HM_FAILED, "no memory for a service");
     s->config = *config;
     s->self = HM_NOBODY;
+    s->may_have_old = true;
     s->seen.follows = HM_NOBODY;
     rc = check_owner(config->service->data_dir, err);
     if (rc == HM_OK)

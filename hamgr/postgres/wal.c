@@ -385,6 +385,8 @@ enum hm_rc wal_find_end(const char *data_dir, const struct wal_control *control,
     choose_history(&r);
     if (find_end(&r, hint, &end) == FOUND_ERROR)
         rc = HM_FAILED;
+    else if (end.offset == 0 && control->is_restored) /* all of it comes from elsewhere */
+        end = (struct position){ .timeline = control->timeline, .offset = control->redo };
     else if (end.offset == 0)
         rc = hm_fail(err, HM_BAD_INPUT,
                      "no whole record of the log at %" PRIX32 "/%" PRIX32
@@ -397,7 +399,8 @@ enum hm_rc wal_find_end(const char *data_dir, const struct wal_control *control,
                      (uint32_t)(end.offset >> 32), (uint32_t)end.offset,
                      (uint32_t)(control->needed >> 32), (uint32_t)control->needed);
     if (rc == HM_OK) {
-        take_timeline(&r, &end);
+        if (end.timeline == 0)
+            take_timeline(&r, &end);
         *ret = end;
     }
     close_segment(&r);

@@ -32,6 +32,7 @@ struct wal_control {
     uint32_t segment_bytes;
     uint32_t page_bytes;
     bool is_backup;      /* a backup_label: a clone or a rewound copy that never started */
+    bool is_restored;    /* ... from a backup without a log of its own */
     bool was_primary;    /* the server that wrote it last was one; never with is_backup */
     int64_t changed_ns;  /* time of the newest change */
     uint64_t changed_id; /* its inode */

@@ -15,6 +15,9 @@ static const struct schema_choice fences[] = { { "socket", SETTINGS_FENCE_SOCKET
 static const struct schema_choice roles[] = { { "db", ROLE_DB },
                                               { "witness", ROLE_WITNESS },
                                               { NULL, 0 } };
+static const struct schema_choice rooms[] = {
+    { "auto", ROOM_AUTO }, { "both", ROOM_BOTH }, { "one", ROOM_ONE }, { NULL, 0 }
+};
 static const struct schema_choice kinds[] = { { "postgres", SERVICE_POSTGRES }, { NULL, 0 } };
 
 /* Only what depends on how long a message takes. */
@@ -44,6 +47,8 @@ const struct settings_timing schema_timings[] = {
 
 enum { MS_MAX = HM_TTL_MAX_MS, RUN_DIR_MAX = 90, SOCKET_DIR_MAX = 92 };
 #define SIZE_MAX_BYTES (INT64_C(1) << 50)
+#define REBUILD_RATE_MIN (32 << 10) /* as pg_basebackup's --max-rate */
+#define REBUILD_RATE_MAX (1 << 30)
 
 /* clang-format off */
 const struct setting schema[] = {
@@ -179,6 +184,19 @@ const struct setting schema[] = {
     { SERVICE("max_lag_bytes", TYPE_SIZE), FIELD(settings_service, max_lag_bytes), RANGE(0, SIZE_MAX_BYTES),
       .otherwise = "as for all services", .example = "16MB", .change = CHANGES_NOTHING_LATER,
       .help = "The same for this service alone." },
+
+    { SERVICE("rebuild_rate", TYPE_SIZE), FIELD(settings_service, rebuild_rate),
+      RANGE(REBUILD_RATE_MIN, REBUILD_RATE_MAX), .otherwise = "no limit", .example = "100MB",
+      .help = "The most that pg_basebackup may read from the primary in a second, when a copy is made anew." },
+    { SERVICE("rebuild_command", TYPE_TEXT), FIELD(settings_service, rebuild_command),
+      .otherwise = "pg_basebackup from the primary", .example = "/etc/hamgr/rebuild-pg",
+      .help = "A shell command that makes a copy anew instead, in the directory $HAMGR_TARGET: a restore "
+              "from a backup (docs/rebuild.md)." },
+    { SERVICE("rebuild_room", TYPE_CHOICE), FIELD(settings_service, rebuild_room), .choices = rooms,
+      .preset = "auto",
+      .help = "What becomes of the old copy when one is made anew. \"both\": it is kept until the new one "
+              "is in its place, and without room for both nothing is done. \"one\": it is removed first. "
+              "\"auto\": it is kept if there is room for both, else removed first, and that is reported." },
 
     /* --- the witness's file --- */
     { WITNESS("listen", TYPE_ADDRESS), FIELD(schema_witness, w.listen), .preset = "[::]:7420",

@@ -34,6 +34,15 @@ struct settings_member {
 
 enum settings_control { CONTROL_PG_CTL, CONTROL_SYSTEMD };
 
+/* Where a copy is made anew. */
+enum settings_room {
+    ROOM_AUTO, /* the old one is kept until the new one is there, if both fit */
+    ROOM_BOTH, /* both must fit */
+    ROOM_ONE,  /* the old one is removed first */
+};
+
+enum { SETTINGS_COMMAND_MAX = 512 }; /* bytes of a command, with the final NUL */
+
 struct settings_service {
     char name[HM_NAME_MAX];
     enum service_kind kind;
@@ -52,6 +61,9 @@ struct settings_service {
     enum durability durability;
     uint8_t sync_standbys;
     uint64_t max_lag_bytes;
+    uint64_t rebuild_rate;                      /* bytes a second that a clone may take; 0: any */
+    char rebuild_command[SETTINGS_COMMAND_MAX]; /* instead of pg_basebackup; empty: none */
+    enum settings_room rebuild_room;
 };
 
 struct settings_timing {

@@ -218,37 +218,32 @@ static void configuration_survives_a_rebuild(void **state)
     assert_int_equal(access(p->keep, F_OK), -1);
 }
 
-static void a_fresh_directory_takes_the_place_of_the_old_one(void **state)
+static void a_directory_of_something_else_is_left_alone(void **state)
 {
     struct place *p = *state;
 
-    put(p->data, "which", "old");
-    put(p->fresh, "which", "fresh");
-    assert_int_equal(datadir_swap(p->data, p->fresh, p->old, &p->err), HM_OK);
-    expect(p->data, "which", "fresh");
-    expect(p->old, "which", "old");
-    assert_int_equal(access(p->fresh, F_OK), -1);
+    assert_int_equal(datadir_check_strangers("/nowhere", &p->err), HM_OK);
+    put(p->data, "postmaster.opts", "left over"); /* and pg_wal */
+    assert_int_equal(datadir_check_strangers(p->data, &p->err), HM_OK);
+    put(p->data, "letters", "to whom it concerns");
+    assert_int_equal(datadir_check_strangers(p->data, &p->err), HM_REFUSED);
+    assert_non_null(
+        strstr(p->err.text, "is no data directory, but has 'letters' in it: move that"));
+    put(p->data, "PG_VERSION", "15\n"); /* then it is one */
+    assert_int_equal(datadir_check_strangers(p->data, &p->err), HM_OK);
 }
 
-static void a_fresh_directory_fills_an_empty_or_missing_one(void **state)
+static void a_restored_copy_is_known_until_it_ran(void **state)
 {
     struct place *p = *state;
 
-    put(p->fresh, "which", "fresh");
-    assert_int_equal(mkdir(p->old, 0700), 0);
-    assert_int_equal(datadir_swap(p->old, p->fresh, "/nowhere", &p->err), HM_OK);
-    expect(p->old, "which", "fresh");
-    assert_int_equal(datadir_swap(p->keep, p->old, "/nowhere", &p->err), HM_OK);
-    expect(p->keep, "which", "fresh");
-}
-
-static void a_link_is_not_replaced(void **state)
-{
-    struct place *p = *state;
-
-    assert_int_equal(symlink(p->data, p->old), 0);
-    assert_int_equal(datadir_swap(p->old, p->fresh, p->keep, &p->err), HM_FAILED);
-    assert_true(has(p->data, "pg_wal"));
+    assert_int_equal(datadir_mark_restored(p->data, &p->err), HM_OK);
+    assert_false(datadir_is_restored(p->data));
+    put(p->data, "backup_label", "START WAL LOCATION: 0/2000028 (file 000000010000000000000002)\n");
+    assert_true(datadir_is_restored(p->data));
+    assert_int_equal(datadir_unmark_restored(p->data, &p->err), HM_OK);
+    assert_int_equal(datadir_unmark_restored(p->data, &p->err), HM_OK);
+    assert_false(datadir_is_restored(p->data));
 }
 
 #define IN_A_PLACE(f) cmocka_unit_test_setup_teardown(f, make_place, remove_place)
@@ -264,9 +259,8 @@ int main(void)
         IN_A_PLACE(what_a_promotion_left_behind_is_removed),
         IN_A_PLACE(a_timeline_that_exists_is_not_begun_again),
         IN_A_PLACE(configuration_survives_a_rebuild),
-        IN_A_PLACE(a_fresh_directory_takes_the_place_of_the_old_one),
-        IN_A_PLACE(a_fresh_directory_fills_an_empty_or_missing_one),
-        IN_A_PLACE(a_link_is_not_replaced),
+        IN_A_PLACE(a_directory_of_something_else_is_left_alone),
+        IN_A_PLACE(a_restored_copy_is_known_until_it_ran),
     };
 
     return cmocka_run_group_tests_name("datadir", tests, NULL, NULL);
