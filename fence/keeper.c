@@ -226,18 +226,24 @@ void keeper_turn(struct keeper *k)
 {
     hm_ms now_ms = clock_boot_ms();
     struct deadline_rung rung = deadline_rung(&k->deadline, now_ms);
-    bool is_new = rung.must_stop && k->procs.wish != SUSPEND_STOP && k->procs.wish != SUSPEND_KILL;
+    bool is_new = rung.must_stop && k->procs.wish != SUSPEND_KILL &&
+                  (k->procs.wish != SUSPEND_STOP || !k->must_stop);
     bool was_proved;
     uint32_t n_before = k->procs.n;
     struct hm_err err;
 
+    /* A stop that was proved before says nothing of a server that started since. */
     if (is_new)
         wish(k, SUSPEND_STOP);
+    k->must_stop = rung.must_stop;
     was_proved = k->procs.is_proved;
     /* What was stopped stays stopped until it is thawed or killed; a server that starts now is
      * another one, and nobody asked to stop it. */
-    if (!rung.must_stop && k->procs.wish == SUSPEND_STOP && was_proved)
+    if (!rung.must_stop && k->procs.wish == SUSPEND_STOP && was_proved) {
         k->round_us = KEEPER_NEVER;
+        if (k->procs.n == 0)
+            wish(k, SUSPEND_NONE);
+    }
     if (keeper_now_us() >= k->round_us) {
         if (suspend_round(&k->procs, &err) != HM_OK)
             trouble(k, &err);

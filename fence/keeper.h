@@ -28,6 +28,7 @@ struct keeper {
     struct keeper_tools *tools;             /* borrowed */
     struct deadline deadline;
     struct suspend procs;
+    bool must_stop;         /* so the deadline said in the last turn */
     int64_t round_us;       /* boot time of the next round, in microseconds */
     int64_t began_us;       /* the wish in force */
     int64_t fulfilled_us;   /* when a look found it fulfilled first; 0: not yet */

@@ -153,6 +153,17 @@ def test_a_server_that_starts_after_a_suspension_is_left_alone(fence, postgres):
     assert postgres.sql("SELECT 1") == "1"
 
 
+def test_such_a_server_is_suspended_at_its_own_deadline(fence, postgres):
+    fence.ask(KILL)
+    wait_for(lambda: not postgres.processes())
+    fence.ask(MODE, mode=SUSPENDED)
+    wait_for(lambda: "suspended service=" in fence.text())  # that there is none is proved
+    fence.ask(MODE, mode=STANDBY, gate=True)
+    postgres.ensure()
+    fence.lease(400, 500)
+    wait_for(lambda: all_stopped(postgres))
+
+
 # --- the helper's own restart --------------------------------------------------------------------
 
 
