@@ -158,7 +158,7 @@ static bool is_ahead_of_me(const struct core *c, uint8_t slot, const struct goss
     if (g == NULL)
         return false;
     if (g->is_holder)
-        return true;
+        return g->sees_majority; /* one that hears nobody cannot go on, whoever hears it */
     return gossip_is_fit(r, g) && compare_copies(r, slot, g, c->self, mine) > 0;
 }
 

@@ -175,7 +175,10 @@ struct core {
     struct ballot released;   /* never used again (R5) */
     hm_ms released_at_ms;     /* HM_PAST: did not release, or may stand again */
     uint64_t released_epoch;
-    hm_ms release_until_ms; /* RELEASE is repeated until then */
+    hm_ms release_until_ms; /* RELEASE is repeated until then ... */
+    hm_ms release_at_ms;    /* ... and goes out next */
+    struct ballot lost;     /* of the lease that ran out here and may run on at voters; counter 0:
+                             * none, or released */
 
     /* Following. */
     struct {

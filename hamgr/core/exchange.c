@@ -273,14 +273,15 @@ static void note_heard(struct core *c, const struct msg *m)
     c->heard_epoch = epoch;
 }
 
-/* A refusal that ends by itself says when: ask again then. Any other is asked again in turn. */
+/* A refusal that ends by itself says when: ask again then, or a heartbeat later, for a lease may be
+ * released before it ends. Any other is asked again in turn. */
 static void count_vote(struct core *c, uint8_t from, const struct msg *m)
 {
     if (m->refusal == REFUSE_NOTHING) {
         c->granted |= core_slot_bit(from);
         c->incarnations[from] = m->from_incarnation;
     } else if (m->remaining_ms > 0) {
-        c->ask_at_ms[from] = c->now_ms + m->remaining_ms;
+        c->ask_at_ms[from] = c->now_ms + hm_min_ms(m->remaining_ms, core_heartbeat_ms(c));
     }
     if (m->accepted.counter != 0)
         c->not_empty |= core_slot_bit(from);

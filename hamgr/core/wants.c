@@ -69,8 +69,11 @@ static void enter_standing(struct core *c, enum core_state before)
 
     if (c->order.kind == ORDER_FORCE)
         core_drop_order(c, HM_TIMED_OUT, "the own voter could not accept it in time");
-    if (core_is_holder_state(before))
+    if (core_is_holder_state(before)) {
         core_alert(c, ALERT_LOST_LEASE, core_known(c)->epoch);
+        if (core_known(c)->holder == c->self) /* R4: no ACCEPT or RENEW of a higher one has left */
+            c->lost = c->voter.durable.accepted;
+    }
     c->stand_at_ms = c->now_ms;
     if (is_deferring) {
         c->has_deferred = true;
@@ -134,6 +137,7 @@ static void enter_holder(struct core *c, enum core_state before)
     if (c->released_at_ms != HM_PAST && c->released_epoch == core_known(c)->epoch)
         c->must_raise = true;
     c->released_at_ms = HM_PAST;
+    c->lost.counter = 0;
     c->is_yielded_to = false;
     c->renewed.is_there = false;
     c->is_paused = core_known(c)->is_paused;
@@ -162,13 +166,20 @@ static void enter_holder_change(struct core *c, enum core_state before)
 }
 
 /* Nothing that was granted counts from here on, and no ballot up to this one is used again (R5). */
+static void release(struct core *c, const struct ballot *ballot)
+{
+    c->released = *ballot;
+    c->release_until_ms = c->now_ms + core_ttl_ms(c);
+    c->release_at_ms = c->now_ms;
+    c->lost.counter = 0;
+    forget_lease(c);
+}
+
 static void enter_released(struct core *c)
 {
-    c->released = c->mine;
-    c->release_until_ms = c->now_ms + core_ttl_ms(c);
+    release(c, &c->mine);
     c->released_at_ms = c->now_ms;
     c->released_epoch = core_known(c)->epoch;
-    forget_lease(c);
     clear_votes(c);
 }
 
@@ -394,22 +405,26 @@ static void want_lagging_up(struct core *c)
             send_record(c, slot);
 }
 
+/* Its lease ran out here, but a holder that hears nobody may have been heard until then, and the
+ * voters count from what they heard. Once its copy can acknowledge nothing it gives them back what
+ * is left. It does not stand back as after a handover (R9): it is the first to go on if it is heard
+ * again before another took over. One that hears a majority wins its lease back at once instead. */
+static void want_lost_lease_given_up(struct core *c)
+{
+    if (c->lost.counter != 0 && !core_sees_majority(c) && guard_is_fenced(c))
+        release(c, &c->lost);
+}
+
 /* RELEASE may be lost; it is repeated while the lease could still stand in somebody's way. */
 static void want_release(struct core *c)
 {
-    struct msg m = { .type = MSG_RELEASE, .ballot = c->released };
+    const struct msg m = { .type = MSG_RELEASE, .ballot = c->released };
 
-    if (c->now_ms >= c->release_until_ms)
+    if (c->now_ms >= c->release_until_ms || !core_due(c, c->release_at_ms))
         return;
-    if (is_time_to_ask(c, c->self)) {
-        struct msg own = m;
-
-        core_ask_own_voter(c, &own);
-    }
-    for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++)
-        if (slot != c->self && (record_electorate(core_known(c)) & core_slot_bit(slot)) != 0 &&
-            is_time_to_ask(c, slot))
-            core_send_to(c, slot, &m);
+    c->release_at_ms = c->now_ms + core_jitter(c, 0);
+    (void)core_due(c, c->release_at_ms);
+    send_everywhere(c, record_electorate(core_known(c)), &m);
 }
 
 /* --- gossip
@@ -510,11 +525,6 @@ static void want_of_state(struct core *c)
         want_renewals(c);
         want_acceptances(c);
         break;
-    case ST_RELEASED:
-    case ST_STANDING:
-        if (c->released_at_ms != HM_PAST)
-            want_release(c);
-        break;
     case ST_OBSERVING:
         want_record(c);
         break;
@@ -524,14 +534,27 @@ static void want_of_state(struct core *c)
     case ST_VOTING:
     case ST_OUTSIDE:
     case ST_FOLLOWING:
+    case ST_STANDING:
     case ST_FETCH:
+    case ST_RELEASED:
     case CORE_STATES_N:
         break;
     }
 }
 
+/* Not beside an ACCEPT: until then nothing of a higher ballot has left (R5). */
+static void want_nothing_kept(struct core *c)
+{
+    if (c->state != ST_RELEASED && c->state != ST_STANDING && c->state != ST_PREVOTE &&
+        c->state != ST_PREPARE)
+        return;
+    want_lost_lease_given_up(c);
+    want_release(c);
+}
+
 void core_want(struct core *c)
 {
+    want_nothing_kept(c);
     want_of_state(c);
     core_want_copy(c);
     core_follow_order(c);

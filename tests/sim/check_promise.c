@@ -232,14 +232,15 @@ static void a_renewal(struct check *ck, int node, const struct msg *m)
 static void a_release(struct check *ck, int node, const struct msg *m)
 {
     struct check_node *n = &ck->node[node];
+    bool is_first = check_compare(&m->ballot, &n->released) > 0;
     struct check_copy c;
 
-    if (check_compare(&m->ballot, &n->released) > 0)
+    if (is_first)
         n->released = m->ballot;
     for (int i = 0; i < ck->identities_n; i++)
         if (check_compare(&ck->grant[i][node].ballot, &m->ballot) <= 0)
             ck->grant[i][node].until_us = 0;
-    if (check_compare(&n->top, &m->ballot) > 0)
+    if (!is_first && check_compare(&n->top, &m->ballot) > 0)
         return; /* said once more, and a new attempt is under way */
     if (holds(ck, node))
         check_break(ck, INV_LEASE, "node %d: still believes in the lease that it releases", node);

@@ -160,6 +160,32 @@ static void who_was_cut_off_gives_the_holder_two_heartbeats_to_be_heard(void **s
                     START_MS + 2 * TOLD_HEARTBEAT_MS + 1);
 }
 
+static void the_suspended_holder_goes_first(void **state)
+{
+    struct msg m;
+
+    (void)state;
+    t.deaf = 0;
+    t.gossip[DB1].copy = COPY_SUSPENDED;
+    t.gossip[DB1].is_holder = true;
+    t.gossip[DB1].sees_majority = true;
+    hears_others();
+    t.core.majority_since_ms = HM_PAST;
+    m = told_message(&t, DB1, MSG_GOSSIP);
+    (void)told_hear(&t, &m);
+    assert_int_equal(first_prevote_ms(), START_MS + TOLD_HEARTBEAT_MS / 2);
+}
+
+static void a_holder_that_hears_nobody_is_not_waited_for(void **state)
+{
+    (void)state;
+    t.deaf = 0;
+    t.gossip[DB1].copy = COPY_SUSPENDED;
+    t.gossip[DB1].is_holder = true;
+    stands_at_once();
+    assert_int_equal(first_prevote_ms(), START_MS + 1);
+}
+
 static void who_may_not_take_over_is_not_waited_for(void **state)
 {
     (void)state;
@@ -370,6 +396,8 @@ int main(void)
         TEST(of_two_equal_logs_the_higher_priority_goes_first),
         TEST(of_two_equal_members_the_first_name_goes_first),
         TEST(who_was_cut_off_gives_the_holder_two_heartbeats_to_be_heard),
+        TEST(the_suspended_holder_goes_first),
+        TEST(a_holder_that_hears_nobody_is_not_waited_for),
         TEST(who_may_not_take_over_is_not_waited_for),
         TEST(the_member_that_a_switchover_names_goes_first),
         TEST(the_others_leave_it_to_the_named_for_two_leases),

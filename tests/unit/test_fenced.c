@@ -31,6 +31,11 @@ static void leads(void)
     told_forget(&t);
 }
 
+static bool holds(void)
+{
+    return t.core.state == ST_HOLDER;
+}
+
 static void switches_over_to(uint8_t member)
 {
     (void)told_order(&t, (struct order){ .kind = ORDER_SWITCHOVER, .id = 1, .member = member });
@@ -226,6 +231,85 @@ static void a_member_without_a_probe_for_two_ttls_does_not_stand(void **state)
     assert_int_equal(t.sent[MSG_PREVOTE], 0);
 }
 
+/* --- a lease that ran out ----------------------------------------------------------------------
+ */
+
+/* From now on db1 is heard and hears nobody. Ends in the step in which it loses its lease. */
+static void loses_its_lease_deaf(void)
+{
+    leads();
+    t.deaf = 0x1ff;
+    for (unsigned i = 0; holds() && i < TOLD_TTL_MS; i++)
+        runs_for(1);
+    assert_true(told_has(&t, "holder -> standing: the lease could not be renewed in time"));
+}
+
+static void what_is_left_of_a_lost_lease_is_released_once_the_copy_is_suspended(void **state)
+{
+    struct ballot held;
+
+    (void)state;
+    loses_its_lease_deaf();
+    held = t.core.lost;
+    assert_true(held.counter > 0 && ballot_compare(&held, &t.core.mine) < 0);
+    assert_int_equal(t.sent[MSG_RELEASE], 0); /* no probe has shown it yet */
+    runs_for(TOLD_PROBE_MS);
+    assert_string_equal(copy_state_name(t.copy.state), "suspended");
+    assert_int_equal(t.sent[MSG_RELEASE], 2);
+    assert_true(ballot_compare(&t.last_sent[MSG_RELEASE].ballot, &held) == 0);
+    assert_false(t.last_sent[MSG_RELEASE].gossip.released); /* it does not stand back */
+    assert_false(t.last_sent[MSG_RELEASE].gossip.sees_majority);
+    runs_for(2 * TOLD_TTL_MS);
+    assert_in_range(t.sent[MSG_RELEASE], 10, 80); /* repeated, for a while */
+    assert_true(ballot_compare(&t.last_sent[MSG_RELEASE].ballot, &held) == 0);
+}
+
+static void it_is_not_released_before_that_is_proved(void **state)
+{
+    (void)state;
+    t.is_fence_stuck = true;
+    loses_its_lease_deaf();
+    runs_for(2 * TOLD_TTL_MS);
+    assert_string_equal(copy_state_name(t.copy.state), "primary");
+    assert_int_equal(t.sent[MSG_RELEASE], 0);
+}
+
+static void who_hears_a_majority_wins_it_back_instead(void **state)
+{
+    (void)state;
+    leads();
+    t.deaf = 0x1ff;
+    told_run(&t, core_valid_until(&t.core) - 1);
+    t.deaf = 0; /* too late for its lease */
+    runs_for(500);
+    assert_true(told_has(&t, "holder -> standing: the lease could not be renewed in time"));
+    assert_int_equal(t.sent[MSG_RELEASE], 0);
+    assert_string_equal(core_state_name(t.core.state), "holder");
+    assert_int_equal(core_record(&t.core)->epoch, 3);
+    assert_string_equal(copy_state_name(t.copy.state), "primary");
+}
+
+/* Heard again after it released, it is the first to go on, with a higher ballot. */
+static void who_released_what_was_left_goes_on_when_it_is_heard_again(void **state)
+{
+    struct ballot held;
+
+    (void)state;
+    loses_its_lease_deaf();
+    held = t.core.lost;
+    runs_for(TOLD_TTL_MS);
+    assert_true(t.sent[MSG_RELEASE] > 0);
+    t.deaf = 0;
+    runs_for(1000);
+    assert_string_equal(core_state_name(t.core.state), "holder");
+    assert_int_equal(core_record(&t.core)->epoch, 3);
+    assert_string_equal(copy_state_name(t.copy.state), "primary");
+    assert_true(ballot_compare(&t.core.mine, &held) > 0);
+    told_forget(&t);
+    runs_for(1000);
+    assert_int_equal(t.sent[MSG_RELEASE], 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, make_world)
@@ -239,6 +323,10 @@ int main(void)
         TEST(while_probes_come_late_the_holder_renews),
         TEST(a_holder_without_a_probe_for_two_ttls_renews_no_more),
         TEST(a_member_without_a_probe_for_two_ttls_does_not_stand),
+        TEST(what_is_left_of_a_lost_lease_is_released_once_the_copy_is_suspended),
+        TEST(it_is_not_released_before_that_is_proved),
+        TEST(who_hears_a_majority_wins_it_back_instead),
+        TEST(who_released_what_was_left_goes_on_when_it_is_heard_again),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

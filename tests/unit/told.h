@@ -44,6 +44,7 @@ struct told {
     struct copy copy;
     bool is_disk_broken; /* writes fail */
     bool is_disk_stuck;  /* writes do not end */
+    bool is_fence_stuck; /* hamgr-fence does nothing */
     uint32_t failing;    /* operations that fail: 1 << type */
     uint32_t stuck;      /* operations that do not end */
 
@@ -289,6 +290,8 @@ static inline void told_ask_puppet(struct told *t, const struct msg *m)
 
 static inline void told_fence(struct told *t, const struct core_effect *e)
 {
+    if (t->is_fence_stuck)
+        return;
     t->copy.fence = e->fence.mode;
     t->copy.fence_until_ms = e->fence.until_ms;
     t->copy.is_gate_open = e->fence.is_gate_open;
