@@ -47,7 +47,15 @@ static void send_message(struct driver *d, const struct msg *m)
     const struct wire_frame frame = { .type = WIRE_MSG, .msg = *m };
     const char *name = m->to < HM_MEMBERS_MAX ? member_name(d, m->to) : NULL;
 
-    (void)link_send(d->daemon->links, m->to_incarnation, name, &frame); /* lost: sent again */
+    if (m->type != MSG_RELEASE) {
+        (void)link_send(d->daemon->links, m->to_incarnation, name, &frame); /* lost: sent again */
+        return;
+    }
+    if (ballot_compare(&m->ballot, &d->released) != 0)
+        log_notice("lease released service=%s ballot=%llu: the copy can acknowledge nothing",
+                   d->settings->name, (unsigned long long)m->ballot.counter);
+    d->released = m->ballot;
+    (void)link_send_urgent(d->daemon->links, m->to_incarnation, name, &frame); /* likewise */
 }
 
 /* --- the voter's state --------------------------------------------------------------------------

@@ -54,6 +54,7 @@ struct driver {
     struct ballot told_ballot; /* of the record that the service was told last */
     uint64_t told_version;
     uint8_t told_leader;
+    struct ballot released; /* the newest that was told in the log */
     char told_status[160];
 };
 

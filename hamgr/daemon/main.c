@@ -104,6 +104,8 @@ static enum hm_rc open_links(struct daemon *d, struct hm_err *err)
     for (uint8_t i = 0; i < s->members_n; i++)
         if (s->member[i].role == ROLE_WITNESS || (s->member[i].role == ROLE_DB && i > s->self))
             link_dial(d->links, s->member[i].name, s->member[i].address);
+        else if (s->member[i].role == ROLE_DB && i != s->self)
+            link_tell_address(d->links, s->member[i].name, s->member[i].address);
     return HM_OK;
 }
 

@@ -9,6 +9,7 @@
 #include <linux/tcp.h> /* the C library's struct tcp_info ends too early */
 #include <netdb.h>
 #include <netinet/in.h>
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -237,6 +238,8 @@ void conn_bury(struct conn *c)
         bufferevent_free(c->bev);
     else if (c->fd >= 0)
         (void)close(c->fd);
+    OPENSSL_cleanse(&c->says, sizeof c->says);
+    OPENSSL_cleanse(&c->hears, sizeof c->hears);
     free(c);
 }
 
@@ -365,6 +368,8 @@ static void become_ready(struct conn *c, struct peer *p, uint64_t incarnation)
         log_info("link_up cluster=%s member=%s address=%s %s", p->cluster->name, p->name,
                  c->address, c->is_accepted ? "accepted" : "dialled");
     dial_done(p, c);
+    if (!c->is_accepted) /* the other end is ready, too */
+        datagram_care(c, c->heard_ms);
     hub_arm(hub);
 }
 
@@ -508,6 +513,7 @@ static void on_proven(struct conn *c)
         return;
     }
     c->state = CONN_HELLO;
+    c->has_seals = seal_make(bufferevent_openssl_get_ssl(c->bev), &c->says, &c->hears);
     note_heard(c);
     if (!c->is_accepted)
         (void)send_hello(c, c->peer->name); /* if not, it has ended */

@@ -95,7 +95,7 @@ static void on_looked_up(struct worker_job *job)
 
     d->lookup = NULL;
     d->looked_up_ms = clock_boot_ms();
-    if (!d->is_on || strcmp(l->address, d->address) != 0) {
+    if (strcmp(l->address, d->address) != 0) {
         d->looked_up_ms = 0; /* the answer to an old question */
     } else if (l->found_n > 0) {
         memcpy(d->found, l->found, sizeof d->found);
@@ -105,8 +105,7 @@ static void on_looked_up(struct worker_job *job)
         (void)snprintf(p->why, sizeof p->why, "%s", l->why); /* else the old ones are tried on */
     }
     free(l);
-    if (d->is_on)
-        dial_soon(p);
+    dial_soon(p);
 }
 
 /* Asks the resolver, unless it is asked already. */
@@ -196,7 +195,7 @@ static bool is_shaking_hands(const struct peer *p, hm_ms now_ms)
     return false;
 }
 
-static void attempt(struct peer *p, hm_ms now_ms)
+bool dial_find(struct peer *p, hm_ms now_ms)
 {
     struct dial *d = &p->dial;
 
@@ -206,7 +205,14 @@ static void attempt(struct peer *p, hm_ms now_ms)
         d->looked_up_ms = d->looked_up_ms != 0 ? d->looked_up_ms : now_ms;
     if (d->found_n == 0 || now_ms - d->looked_up_ms >= LOOK_UP_AGAIN_MS)
         ask_resolver(p, now_ms);
-    if (d->found_n > 0)
+    return d->found_n > 0;
+}
+
+static void attempt(struct peer *p, hm_ms now_ms)
+{
+    struct dial *d = &p->dial;
+
+    if (dial_find(p, now_ms))
         (void)conn_dial(p, &d->found[d->next++ % d->found_n], attempt_ms(p, now_ms));
 }
 
@@ -288,6 +294,17 @@ void dial_done(struct peer *p, struct conn *with)
 }
 
 /* --- the door -------------------------------------------------------------------------------- */
+
+void link_tell_address(struct link_cluster *c, const char *name, const char *address)
+{
+    struct peer *p = hub_peer(c, name);
+
+    if (p == NULL || strlen(address) >= sizeof p->dial.address)
+        return; /* only datagrams need it */
+    (void)snprintf(p->dial.address, sizeof p->dial.address, "%s", address);
+    p->dial.found_n = 0;
+    p->dial.looked_up_ms = 0;
+}
 
 void link_dial(struct link_cluster *c, const char *name, const char *address)
 {

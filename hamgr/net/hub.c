@@ -193,6 +193,8 @@ static void end_silent_ones(struct link_hub *hub, hm_ms now_ms)
         next = TAILQ_NEXT(c, in_hub);
         if (now_ms - c->heard_ms > limit_ms)
             conn_end(c, END_LOST, "silent for %lld ms", (long long)(now_ms - c->heard_ms));
+        else
+            datagram_care(c, now_ms);
     }
 }
 
@@ -318,6 +320,16 @@ static int bind_to(const struct addrinfo *at)
     return -1;
 }
 
+/* Beside the door: the same address, the same port. */
+static void hear_datagrams(struct link_hub *hub)
+{
+    struct sockaddr_storage at;
+    socklen_t size = sizeof at;
+
+    if (getsockname(hub->listen_fd, (struct sockaddr *)&at, &size) == 0)
+        datagram_listen(hub, (struct sockaddr *)&at, size);
+}
+
 static enum hm_rc open_door(struct link_hub *hub, struct hm_err *err)
 {
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE };
@@ -340,6 +352,7 @@ static enum hm_rc open_door(struct link_hub *hub, struct hm_err *err)
         event_new(hub->config.base, hub->listen_fd, EV_READ | EV_PERSIST, on_knock, hub);
     if (hub->listening == NULL || event_add(hub->listening, NULL) != 0)
         return hm_fail(err, HM_FAILED, "no memory for an event");
+    hear_datagrams(hub);
     return HM_OK;
 }
 
@@ -415,6 +428,7 @@ void link_hub_free(struct link_hub *hub)
         TAILQ_REMOVE(&hub->clusters, c, in_hub);
         free_cluster(c);
     }
+    datagram_free(hub);
     if (hub->listening != NULL)
         event_free(hub->listening);
     if (hub->listen_fd >= 0)
@@ -459,11 +473,11 @@ static struct conn *find_link(const struct link_cluster *c, uint64_t incarnation
     return p != NULL ? peer_best(p) : NULL;
 }
 
-bool link_send(struct link_cluster *c, uint64_t incarnation, const char *name,
-               const struct wire_frame *frame)
+static bool send_frame(struct link_cluster *c, struct conn *to, const struct wire_frame *frame,
+                       bool is_urgent)
 {
-    struct conn *to = find_link(c, incarnation, name);
     struct link_hub *hub = c->hub;
+    bool is_sent = false;
     struct hm_err err;
     size_t used;
 
@@ -473,7 +487,21 @@ bool link_send(struct link_cluster *c, uint64_t incarnation, const char *name,
         log_error("link_send cluster=%s member=%s why=\"%s\"", c->name, to->peer->name, err.text);
         return false;
     }
-    return conn_send(to, hub->output, used, clock_boot_ms());
+    if (is_urgent)
+        is_sent = datagram_send(to->peer, hub->output + WIRE_LENGTH, used - WIRE_LENGTH);
+    return conn_send(to, hub->output, used, clock_boot_ms()) || is_sent;
+}
+
+bool link_send(struct link_cluster *c, uint64_t incarnation, const char *name,
+               const struct wire_frame *frame)
+{
+    return send_frame(c, find_link(c, incarnation, name), frame, false);
+}
+
+bool link_send_urgent(struct link_cluster *c, uint64_t incarnation, const char *name,
+                      const struct wire_frame *frame)
+{
+    return send_frame(c, find_link(c, incarnation, name), frame, true);
 }
 
 void link_look(const struct link_cluster *c, const char *name, struct link_state *ret)

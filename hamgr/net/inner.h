@@ -1,8 +1,9 @@
 /* inner.h - what the files of link.h share; nobody else includes it.
  *
  * hub.c has the hub, its clusters and its clock; conn.c one connection from its first byte to its
- * end; dial.c when to make which. Nothing is freed where a callback of it may still run: what has
- * ended is put on the hub's list of the dead and freed after the turn of the loop. */
+ * end; dial.c when to make which; datagram.c what goes beside TCP. Nothing is freed where a
+ * callback of it may still run: what has ended is put on the hub's list of the dead and freed after
+ * the turn of the loop. */
 #ifndef HAMGR_NET_INNER_H
 #define HAMGR_NET_INNER_H
 
@@ -11,6 +12,7 @@
 #include "base/log.h"
 #include "base/prng.h"
 #include "net/link.h"
+#include "net/seal.h"
 #include "net/strangers.h"
 #include "net/tls.h"
 
@@ -50,6 +52,8 @@ struct conn {
     hm_ms give_up_ms; /* when not ready by then */
     hm_ms heard_ms;
     hm_ms sent_ms;
+    bool has_seals;                      /* for datagrams; */
+    struct seal says, hears;             /* ready only */
     uint64_t written;                    /* bytes that TCP had been given when we looked last */
     hm_ms stuck_ms;                      /* since when output waits; 0: nothing does */
     char address[STRANGERS_ADDRESS_MAX]; /* of the other end, without its port */
@@ -89,6 +93,9 @@ struct peer {
     struct conn_list conns;
     unsigned ready_n;
     hm_ms heard_ms;
+    hm_ms datagram_ms; /* when one was heard last; 0: never */
+    hm_ms shown_ms;    /* when an empty one was sent last */
+    bool is_missed;    /* that none arrives was told */
     char why[96];
     struct dial dial;
 };
@@ -110,6 +117,7 @@ struct link_hub {
     SSL_CTX *tls;
     int listen_fd; /* -1: none */
     struct event *listening;
+    struct event *datagrams; /* owned, with its socket; NULL: none are heard */
     struct event *sweep;
     struct event *reap;
     bool is_deaf; /* not accepting: out of descriptors, or too many at once */
@@ -155,6 +163,17 @@ bool conn_gets_through(struct conn *c, bool is_doubted);
 /* Says only that we are there. */
 void conn_ping(struct conn *c, hm_ms now_ms);
 
+/* --- datagram.c ------------------------------------------------------------------------------ */
+
+/* Hears datagrams at that address from now on; where it cannot, it says so and goes on without. */
+void datagram_listen(struct link_hub *hub, const struct sockaddr *at, socklen_t size);
+void datagram_free(struct link_hub *hub);
+/* One frame, without its length, to a member whose address is known. False: no way to send it. */
+bool datagram_send(struct peer *p, const uint8_t *bytes, size_t size);
+/* Of a ready connection, every second and when it gets ready: lets the member see once a minute
+ * that datagrams reach it, and tells once of one that is never heard by them. */
+void datagram_care(struct conn *c, hm_ms now_ms);
+
 /* --- hub.c ----------------------------------------------------------------------------------- */
 
 struct link_cluster *hub_find(struct link_hub *hub, const char *name, size_t size);
@@ -178,5 +197,7 @@ void dial_soon(struct peer *p);
 /* A connection with the member is ready: the other attempts are not needed any more. */
 void dial_done(struct peer *p, struct conn *with);
 void dial_free(struct peer *p);
+/* Sees to it that it is known where the member listens. False: not yet. */
+bool dial_find(struct peer *p, hm_ms now_ms);
 
 #endif

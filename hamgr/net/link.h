@@ -73,12 +73,20 @@ enum hm_rc link_hub_add(struct link_hub *hub, const struct link_cluster_config *
 
 /* Keeps a link to that member from now on; a second call with another address replaces it. */
 void link_dial(struct link_cluster *c, const char *name, const char *address);
+/* Where a member listens that dials us: for link_send_urgent(). */
+void link_tell_address(struct link_cluster *c, const char *name, const char *address);
 void link_undial(struct link_cluster *c, const char *name);
 
 /* Sends a frame to the member with that incarnation, or, where it is 0 or not linked, to the member
  * of that name (NULL: none). False: no such link is up, or it is full; nothing was sent. */
 bool link_send(struct link_cluster *c, uint64_t incarnation, const char *name,
                const struct wire_frame *frame);
+
+/* As link_send(), and by a datagram as well, which arrives also where nothing comes back and TCP
+ * has stopped sending: see datagram.c. Only to members whose address is known; it may arrive twice,
+ * and sooner than what was sent before. */
+bool link_send_urgent(struct link_cluster *c, uint64_t incarnation, const char *name,
+                      const struct wire_frame *frame);
 
 /* What is known of the link to a member, for status. */
 struct link_state {
