@@ -136,8 +136,8 @@ const struct setting schema[] = {
       .help = "The member's name. It also names its replication slot, in which only small letters and "
               "digits differ." },
     { MEMBER("address", TYPE_ADDRESS), FIELD(settings_member, address), .example = "10.0.0.11:7420",
-      .help = "HOST:PORT where its hamgr listens; [HOST]:PORT for IPv6. Its databases listen on the same "
-              "host." },
+      .help = "HOST:PORT where its hamgr listens, TCP and UDP; [HOST]:PORT for IPv6. Its databases listen on "
+              "the same host." },
     { MEMBER("role", TYPE_CHOICE), FIELD(settings_member, role), .choices = roles, .preset = "db", .example = "db",
       .help = "\"db\": has a copy of every service and votes. \"witness\": only votes." },
     { MEMBER("priority", TYPE_NUMBER), FIELD(settings_member, priority), RANGE(-1000, 1000), .preset = "0",
@@ -200,7 +200,7 @@ const struct setting schema[] = {
 
     /* --- the witness's file --- */
     { WITNESS("listen", TYPE_ADDRESS), FIELD(schema_witness, w.listen), .preset = "[::]:7420",
-      .help = "HOST:PORT where the witness listens; [::] and 0.0.0.0 are all addresses of the host." },
+      .help = "HOST:PORT where the witness listens, TCP and UDP; [::] and 0.0.0.0 are all addresses of the host." },
     { WITNESS("state_dir", TYPE_PATH), FIELD(schema_witness, w.state_dir), .preset = "/var/lib/hamgr-witness",
       .help = "Where the witness keeps what it promised. On a disk: a witness whose files are lost must be "
               "removed from its clusters and added again." },
