@@ -289,6 +289,15 @@ enum change_kind core_change_wanted(struct core *c)
     return CHANGE_NOTHING;
 }
 
+/* An observer comes and goes without a vote: then no majority changes. */
+static void change_voters(struct record *r, uint16_t added, uint16_t removed)
+{
+    uint16_t voters = (r->voters | added) & (uint16_t)~removed;
+
+    r->old_voters = voters != r->voters ? r->voters : 0;
+    r->voters = voters;
+}
+
 static void write_order(struct core *c, struct record *r)
 {
     const struct order *o = &c->order;
@@ -313,13 +322,13 @@ static void write_order(struct core *c, struct record *r)
         r->sync_standbys = o->sync_standbys;
         break;
     case ORDER_MEMBER_ADD:
-        r->old_voters = r->voters;
         r->member[o->member] = o->added;
-        r->voters |= core_slot_bit(o->member);
+        change_voters(r, o->added.role == ROLE_OBSERVER ? 0 : core_slot_bit(o->member), 0);
         break;
     case ORDER_MEMBER_REMOVE:
-        r->old_voters = r->voters;
-        r->voters &= (uint16_t)~core_slot_bit(o->member);
+        if (r->member[o->member].role == ROLE_OBSERVER)
+            memset(&r->member[o->member], 0, sizeof r->member[o->member]);
+        change_voters(r, 0, core_slot_bit(o->member));
         break;
     case ORDER_NONE:
     case ORDER_CANCEL:
@@ -332,7 +341,7 @@ static void write_order(struct core *c, struct record *r)
 static void end_joint(struct record *r)
 {
     for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++)
-        if ((r->voters & core_slot_bit(slot)) == 0)
+        if ((r->voters & core_slot_bit(slot)) == 0 && r->member[slot].role != ROLE_OBSERVER)
             memset(&r->member[slot], 0, sizeof r->member[slot]);
     r->old_voters = 0;
 }
@@ -438,10 +447,12 @@ static const char *member_fault(const struct core *c, struct order *o)
         o->member = free_slot(r);
         return o->member == HM_NOBODY ? "the cluster has as many members as it can have" : NULL;
     }
-    if (o->member >= HM_MEMBERS_MAX || (r->voters & core_slot_bit(o->member)) == 0)
+    if (o->member >= HM_MEMBERS_MAX || r->member[o->member].role == ROLE_NONE)
         return "there is no such member";
     if (o->member == c->self)
-        return "the holder cannot be removed: switch over first";
+        return "the primary's member cannot be removed: switch over first";
+    if (r->member[o->member].role == ROLE_OBSERVER)
+        return NULL;
     return would_stay_alive(c, o->member)
                ? NULL
                : "too few of the remaining voters are heard: repair or replace them first";

@@ -59,8 +59,9 @@ static const char *order_shape_fault(const struct order *o)
         ((unsigned)o->durability > DURABILITY_STRICT || o->sync_standbys >= HM_MEMBERS_MAX))
         return "durability of the order";
     if (o->kind == ORDER_MEMBER_ADD &&
-        ((o->added.role != ROLE_DB && o->added.role != ROLE_WITNESS) || o->added.incarnation == 0 ||
-         o->added.name[0] == 0 || memchr(o->added.name, 0, sizeof o->added.name) == NULL ||
+        (o->added.role == ROLE_NONE || (unsigned)o->added.role > ROLE_OBSERVER ||
+         o->added.incarnation == 0 || o->added.name[0] == 0 ||
+         memchr(o->added.name, 0, sizeof o->added.name) == NULL ||
          memchr(o->added.address, 0, sizeof o->added.address) == NULL))
         return "the member to add";
     return NULL;

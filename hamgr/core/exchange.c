@@ -410,6 +410,15 @@ static void tell_record(struct core *c, const struct msg *m)
     core_send_to(c, HM_NOBODY, &answer);
 }
 
+/* Whoever speaks as a member and is none is told the record that does not name it: a member that
+ * was removed asks nobody for anything any more, and would never learn of it. */
+static bool is_none_of_us(const struct core *c, const struct msg *m)
+{
+    return m->type == MSG_GOSSIP && m->to_incarnation == c->config.incarnation &&
+           (m->gossip.epoch == 0 ||
+            (core_has_record(c) && record_find(core_known(c), m->from_incarnation) == HM_NOBODY));
+}
+
 /* A member that is being added is asked for its vote, and knows no record that names it yet. */
 static void ask_for_record(struct core *c, const struct msg *m)
 {
@@ -442,6 +451,8 @@ static void take_record(struct core *c, const struct msg *m)
     if (m->record == NULL || m->from >= HM_MEMBERS_MAX)
         return;
     if (c->config.role != ROLE_OBSERVER) {
+        if (core_has_record(c))
+            note_removal(c, m);
         take_hint(c, m);
         return;
     }
@@ -550,6 +561,8 @@ void core_take_message(struct core *c, const struct msg *m)
         take_record(c, m);
     } else if (is_impostor(c, m)) {
         refuse_stranger(c, m);
+        if (is_none_of_us(c, m))
+            tell_record(c, m);
     } else if (is_request(m->type)) {
         if (!is_for_this_voter(c, m)) {
             ask_for_record(c, m);
@@ -559,7 +572,7 @@ void core_take_message(struct core *c, const struct msg *m)
         take_request(c, m);
     } else if (m->to_incarnation == 0 || m->to_incarnation == c->config.incarnation) {
         note_sender(c, m);
-        if (m->type == MSG_GOSSIP && m->gossip.epoch == 0)
+        if (is_none_of_us(c, m))
             tell_record(c, m);
         if (m->type == MSG_YIELD)
             c->is_yielded_to = true;

@@ -165,12 +165,12 @@ static const char *pairs_fault(const struct record *r)
 
 static const char *members_fault(const struct record *r)
 {
-    uint16_t taken = 0;
+    uint16_t may_vote = 0;
 
     for (unsigned slot = 0; slot < HM_MEMBERS_MAX; slot++) {
         const struct member *m = &r->member[slot];
 
-        if ((unsigned)m->role > ROLE_WITNESS)
+        if ((unsigned)m->role > ROLE_OBSERVER)
             return "role of a member";
         if (m->role == ROLE_NONE)
             continue;
@@ -178,9 +178,10 @@ static const char *members_fault(const struct record *r)
             return "name of a member";
         if (memchr(m->address, 0, sizeof m->address) == NULL)
             return "address of a member";
-        taken |= (uint16_t)(1u << slot);
+        if (m->role != ROLE_OBSERVER)
+            may_vote |= (uint16_t)(1u << slot);
     }
-    if (r->voters == 0 || (record_electorate(r) & ~taken) != 0)
+    if (r->voters == 0 || (record_electorate(r) & ~may_vote) != 0)
         return "voters";
     if (r->holder >= HM_MEMBERS_MAX || r->member[r->holder].role != ROLE_DB ||
         (r->voters & (1u << r->holder)) == 0)

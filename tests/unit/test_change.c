@@ -303,6 +303,29 @@ static void a_removed_member_leaves_the_record(void **state)
     assert_int_equal(core_record(&t.core)->member[2].role, ROLE_NONE);
 }
 
+static void an_observer_comes_and_goes_without_a_vote(void **state)
+{
+    struct order o = add_order(1, "app", 77);
+
+    (void)state;
+    leads();
+    o.added.role = ROLE_OBSERVER;
+    (void)told_order(&t, o);
+    assert_int_equal(t.core.draft.old_voters, 0);
+    told_run(&t, t.now_ms + 500);
+    is_replied(1, HM_OK, "a majority accepted");
+    assert_int_equal(core_record(&t.core)->voters, 0x07);
+    assert_string_equal(core_record(&t.core)->member[3].name, "app");
+    order(ORDER_MEMBER_REMOVE, 2, 2); /* it stays when another leaves */
+    told_run(&t, t.now_ms + 500);
+    assert_int_equal(core_record(&t.core)->member[3].role, ROLE_OBSERVER);
+    order(ORDER_MEMBER_REMOVE, 3, 3);
+    told_run(&t, t.now_ms + 500);
+    is_replied(3, HM_OK, "a majority accepted");
+    assert_int_equal(core_record(&t.core)->member[3].role, ROLE_NONE);
+    assert_int_equal(core_record(&t.core)->voters, 0x03);
+}
+
 /* Old voters db1, db2, wt1; new ones db1, db2: wt1 and db2 are no majority of the new ones. */
 static void the_new_majority_alone_is_not_enough(void **state)
 {
@@ -323,7 +346,7 @@ static void the_holder_cannot_be_removed(void **state)
     (void)state;
     leads();
     order(ORDER_MEMBER_REMOVE, 1, DB2);
-    is_replied(1, HM_REFUSED, "the holder cannot be removed: switch over first");
+    is_replied(1, HM_REFUSED, "the primary's member cannot be removed: switch over first");
     order(ORDER_MEMBER_REMOVE, 2, 7);
     is_replied(2, HM_REFUSED, "there is no such member");
 }
@@ -510,6 +533,7 @@ int main(void)
         TEST(an_order_that_no_majority_accepts_times_out),
         TEST(a_member_is_added_by_joint_majorities),
         TEST(a_removed_member_leaves_the_record),
+        TEST(an_observer_comes_and_goes_without_a_vote),
         TEST(the_new_majority_alone_is_not_enough),
         TEST(the_holder_cannot_be_removed),
         TEST(a_name_and_an_incarnation_are_used_once),

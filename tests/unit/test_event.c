@@ -215,6 +215,10 @@ static void a_member_to_add_is_described(void **state)
     (void)state;
     order_is_fine(o);
     o.added.role = ROLE_OBSERVER;
+    order_is_fine(o);
+    o.added.role = ROLE_NONE;
+    assert_string_equal(order_fault(o), "the member to add");
+    o.added.role = (enum member_role)(ROLE_OBSERVER + 1);
     assert_string_equal(order_fault(o), "the member to add");
     o.added.role = ROLE_WITNESS;
     o.added.incarnation = 0;

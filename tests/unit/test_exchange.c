@@ -127,6 +127,45 @@ static void who_is_told_that_it_is_no_member_steps_outside(void **state)
     assert_string_equal(core_state_name(t.core.state), "following");
 }
 
+static void a_member_that_was_removed_is_told_so_when_it_gossips(void **state)
+{
+    struct msg m = told_message(&t, DB3, MSG_GOSSIP);
+
+    (void)state;
+    m.gossip.epoch = record.epoch;
+    (void)told_hear(&t, &m);
+    assert_int_equal(t.sent[MSG_RECORD], 0);
+    m.from_incarnation = 999; /* another one in that slot, or nobody */
+    (void)told_hear(&t, &m);
+    assert_int_equal(t.sent[MSG_RECORD], 1);
+    assert_int_equal(t.last_sent[MSG_RECORD].to_incarnation, 999);
+    m.to_incarnation = 5; /* it speaks to somebody else */
+    (void)told_hear(&t, &m);
+    assert_int_equal(t.sent[MSG_RECORD], 1);
+}
+
+static void a_newer_record_without_this_member_tells_that_it_was_removed(void **state)
+{
+    static struct record newer;
+    struct msg m = told_message(&t, DB3, MSG_RECORD);
+
+    (void)state;
+    newer = *core_record(&t.core);
+    memset(&newer.member[DB2], 0, sizeof newer.member[DB2]);
+    newer.voters &= (uint16_t) ~(1u << DB2);
+    m.accepted = t.core.voter.durable.accepted;
+    m.record = &newer;
+    (void)told_hear(&t, &m);
+    assert_string_not_equal(core_state_name(t.core.state), "outside");
+    newer.version++;
+    (void)told_hear(&t, &m);
+    assert_string_equal(core_state_name(t.core.state), "outside");
+    told_forget(&t);
+    told_run(&t, START_MS + 5000);
+    assert_int_equal(t.sent[MSG_GOSSIP], 0);
+    assert_int_equal(t.sent[MSG_PREVOTE], 0);
+}
+
 static void an_accept_whose_record_does_not_name_the_receiver_is_not_heard(void **state)
 {
     struct msg m = request(MSG_ACCEPT, 20, DB1);
@@ -479,6 +518,8 @@ int main(void)
         TEST(a_request_to_another_incarnation_is_not_heard),
         TEST(an_impostor_is_told_that_it_is_no_member),
         TEST(who_is_told_that_it_is_no_member_steps_outside),
+        TEST(a_member_that_was_removed_is_told_so_when_it_gossips),
+        TEST(a_newer_record_without_this_member_tells_that_it_was_removed),
         TEST(an_accept_whose_record_does_not_name_the_receiver_is_not_heard),
         TEST(a_newer_incarnation_of_the_cluster_stops_the_member),
         TEST(an_older_incarnation_of_the_cluster_is_told),

@@ -267,6 +267,15 @@ static void names_and_addresses_end(void **state)
     assert_string_equal(fault(), "role of a member");
 }
 
+static void an_observer_is_a_member_that_does_not_vote(void **state)
+{
+    (void)state;
+    r.member[1].role = ROLE_OBSERVER;
+    assert_string_equal(fault(), "voters");
+    r.voters &= (uint16_t) ~(1u << 1);
+    is_fine();
+}
+
 static void one_to_four_pairs(void **state)
 {
     (void)state;
@@ -505,6 +514,7 @@ int main(void)
         TEST(voters_are_members),
         TEST(as_many_members_as_there_are_slots),
         TEST(names_and_addresses_end),
+        TEST(an_observer_is_a_member_that_does_not_vote),
         TEST(one_to_four_pairs),
         TEST(a_pair_needs_no_more_than_it_has),
         TEST(a_pair_names_members_but_never_the_holder),
