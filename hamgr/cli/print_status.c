@@ -69,7 +69,9 @@ static void add_note(struct print_line *l, const json_t *service, const json_t *
         print_add(l, PRINT_RED, "diverged: must be rebuilt");
     else if (print_text(facts, "trouble")[0] != '\0')
         print_add(l, PRINT_RED, print_text(facts, "trouble"));
-    if (print_is(m, "is_nofailover"))
+    if (print_is(m, "is_delayed"))
+        print_add(l, PRINT_DIM, ", delayed: never takes over");
+    else if (print_is(m, "is_nofailover"))
         print_add(l, PRINT_DIM, ", nofailover");
 }
 

@@ -62,6 +62,12 @@ static bool may_found(const struct core *c)
     return c->copy.state == COPY_ABSENT || (c->copy.state == COPY_STANDBY && c->copy.is_final);
 }
 
+/* A delayed copy would first have to replay what it put off. */
+bool core_is_barred(const struct core *c)
+{
+    return c->config.is_nofailover || c->copy.is_delayed;
+}
+
 bool core_copy_is_fit(const struct core *c, const struct record *r)
 {
     const struct copy *copy = &c->copy;
@@ -273,6 +279,8 @@ static bool all_have_answered(const struct core *c, const struct record *r)
 
         if (slot == c->self || r->member[slot].role != ROLE_DB || g == NULL)
             continue;
+        if (g->is_delayed)
+            continue; /* it ends its log when its delay does */
         if (g->copy == COPY_STANDBY && ((c->granted | c->refused) & core_slot_bit(slot)) == 0)
             return false;
     }

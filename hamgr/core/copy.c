@@ -102,6 +102,23 @@ static void raise_copy(struct core *c, uint8_t holder)
     }
 }
 
+/* A cascade: the standby that the settings name, while it streams from the holder itself. One step
+ * only, so that no two wait for each other; whatever is wrong with it, the holder is there. */
+static uint8_t upstream(const struct core *c, uint8_t holder)
+{
+    const struct record *r = core_known(c);
+    uint8_t slot = c->config.follow[0] != 0 ? record_find_name(r, c->config.follow) : HM_NOBODY;
+    const struct gossip *g;
+
+    if (slot == HM_NOBODY || slot == c->self || slot == holder)
+        return holder;
+    g = view_recent(&c->view, slot, c->now_ms - 2 * core_ttl_ms(c));
+    if (g == NULL || g->copy != COPY_STANDBY || !g->is_healthy || g->wants_rebuild ||
+        !g->is_streaming || g->follows != holder)
+        return holder;
+    return slot;
+}
+
 static void lead_standby(struct core *c, uint8_t holder)
 {
     if (is_redis(c)) {
@@ -112,7 +129,7 @@ static void lead_standby(struct core *c, uint8_t holder)
         return;
     if (!core_is_diverged(c)) {
         c->wants_rebuild = false;
-        follow(c, holder);
+        follow(c, upstream(c, holder));
     } else if (may_rebuild(c)) {
         (void)core_ask_copy(c, DO_STOP, 0);
     }

@@ -57,13 +57,14 @@ struct core_config {
     char name[HM_NAME_MAX];
     int16_t priority;
     bool is_nofailover;
-    hm_ms fence_margin_ms;   /* how long suspending every process may take */
-    hm_ms stall_timeout_ms;  /* a primary that cannot flush for so long is given away */
-    hm_ms crash_wait_ms;     /* async: how long a primary may recover in place */
-    hm_ms freeze_timeout_ms; /* how long answers to LOG_FREEZE are waited for beyond need */
-    hm_ms rescue_timeout_ms; /* async: how long to fetch what only a dead primary has; 0: never */
-    uint64_t rescue_bytes;   /* ... and how much at most */
-    struct record first;     /* what a new cluster begins with: members, timing, modes; epoch 0 */
+    char follow[HM_NAME_MAX]; /* the standby to stream from while it can be; empty: the primary */
+    hm_ms fence_margin_ms;    /* how long suspending every process may take */
+    hm_ms stall_timeout_ms;   /* a primary that cannot flush for so long is given away */
+    hm_ms crash_wait_ms;      /* async: how long a primary may recover in place */
+    hm_ms freeze_timeout_ms;  /* how long answers to LOG_FREEZE are waited for beyond need */
+    hm_ms rescue_timeout_ms;  /* async: how long to fetch what only a dead primary has; 0: never */
+    uint64_t rescue_bytes;    /* ... and how much at most */
+    struct record first;      /* what a new cluster begins with: members, timing, modes; epoch 0 */
 };
 
 /* One transmission of ACCEPT or RENEW, so that its answer is counted from its own send time. */

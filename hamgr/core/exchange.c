@@ -34,7 +34,8 @@ void core_make_gossip(struct core *c, struct gossip *g)
     g->is_streaming = c->copy.is_streaming;
     g->is_final = c->copy.is_final;
     g->is_healthy = c->copy.is_healthy;
-    g->is_nofailover = c->config.is_nofailover;
+    g->is_nofailover = core_is_barred(c);
+    g->is_delayed = c->copy.is_delayed;
     g->wants_rebuild = c->wants_rebuild;
     g->sees_majority = c->config.role == ROLE_DB && core_sees_majority(c);
     g->is_holder =

@@ -84,7 +84,7 @@ bool guard_is_paused_for_others(struct core *c)
 
 bool guard_is_not_to_stand(struct core *c)
 {
-    return c->config.is_nofailover && !core_is_holder_copy(c, core_known(c));
+    return core_is_barred(c) && !core_is_holder_copy(c, core_known(c));
 }
 
 /* Without the helper nothing would stop a primary whose lease ran out. */

@@ -132,6 +132,8 @@ void core_drop_order(struct core *c, enum hm_rc rc, const char *why);
 /* True if the record's epoch runs on this very copy: it has all that its epoch acknowledged. */
 bool core_is_holder_copy(const struct core *c, const struct record *r);
 bool core_copy_is_fit(const struct core *c, const struct record *r);
+/* Marked nofailover, or delayed: it does not take over by itself. */
+bool core_is_barred(const struct core *c);
 /* How far the primary of that record was, as far as this member heard. */
 uint64_t core_primary_offset(const struct core *c, const struct record *r);
 /* True for the member that the record names: it may hold its epoch again whatever became of its

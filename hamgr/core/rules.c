@@ -33,7 +33,7 @@ const struct rule rules[] = {
     ROW( 30, ST_STANDING,       holder_is_heard,         ST_FOLLOWING,      "a holder was heard"),
     ROW( 31, ST_STANDING,       stands_back,             ST_STANDING,       "it released the lease and leaves it to the others"),
     ROW( 32, ST_STANDING,       is_paused_for_others,    ST_STANDING,       "the cluster is paused: only its holder may go on"),
-    ROW( 33, ST_STANDING,       is_not_to_stand,         ST_STANDING,       "it is marked nofailover"),
+    ROW( 33, ST_STANDING,       is_not_to_stand,         ST_STANDING,       "it is marked nofailover, or delayed"),
     ROW( 34, ST_STANDING,       fence_is_silent,         ST_STANDING,       "hamgr-fence does not answer"),
     ROW( 35, ST_STANDING,       copy_cannot_lead,        ST_STANDING,       "its copy is no healthy standby on the record's history"),
     ROW( 36, ST_STANDING,       copy_is_behind,          ST_STANDING,       "its copy is further behind than max_lag_bytes"),

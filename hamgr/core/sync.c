@@ -46,6 +46,9 @@ static bool keeps_its_place(struct core *c, uint8_t slot, uint64_t copy_id)
     if (p->is_known && (p->gossip.wants_rebuild || p->gossip.is_nofailover ||
                         (p->gossip.copy_id != 0 && p->gossip.copy_id != copy_id)))
         return false;
+    if (p->is_known && p->gossip.is_streaming && p->gossip.follows != HM_NOBODY &&
+        p->gossip.follows != c->self && p->gossip.follows != core_known(c)->holder)
+        return false; /* a cascade: what it has it does not tell us */
     return core_known(c)->goal == DURABILITY_STRICT || has_streamed_lately(c, slot);
 }
 

@@ -255,6 +255,7 @@ void trace_code_config(struct codec *x, struct core_config *c)
     code_text(x, c->name, sizeof c->name);
     c->priority = code_i16(x, c->priority);
     c->is_nofailover = code_bool(x, c->is_nofailover);
+    code_text(x, c->follow, sizeof c->follow);
     c->stall_timeout_ms = code_ms(x, c->stall_timeout_ms);
     c->crash_wait_ms = code_ms(x, c->crash_wait_ms);
     c->freeze_timeout_ms = code_ms(x, c->freeze_timeout_ms);
@@ -279,6 +280,7 @@ static void code_gossip(struct codec *x, struct gossip *g)
     g->is_final = code_bool(x, g->is_final);
     g->is_healthy = code_bool(x, g->is_healthy);
     g->is_nofailover = code_bool(x, g->is_nofailover);
+    g->is_delayed = code_bool(x, g->is_delayed);
     g->wants_rebuild = code_bool(x, g->wants_rebuild);
     g->sees_majority = code_bool(x, g->sees_majority);
     g->is_holder = code_bool(x, g->is_holder);
@@ -337,6 +339,7 @@ static void code_copy(struct codec *x, struct copy *c)
     c->began_epoch = code_u64(x, c->began_epoch);
     c->follows = code_u8(x, c->follows);
     c->is_streaming = code_bool(x, c->is_streaming);
+    c->is_delayed = code_bool(x, c->is_delayed);
     c->names = (enum names_state)code_enum(x, c->names, NAMES_PAIR);
     c->names_digest = code_u64(x, c->names_digest);
     c->is_flag_certain = code_bool(x, c->is_flag_certain);

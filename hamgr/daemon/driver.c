@@ -180,6 +180,7 @@ static void configure(const struct driver *d, struct core_config *ret)
     memcpy(ret->name, self->name, sizeof ret->name);
     ret->priority = self->priority;
     ret->is_nofailover = self->is_nofailover;
+    memcpy(ret->follow, self->follow, sizeof ret->follow);
     ret->fence_margin_ms = s->timing.fence_margin_ms;
     ret->stall_timeout_ms = s->timing.stall_timeout_ms;
     ret->crash_wait_ms = s->timing.crash_wait_ms;

@@ -212,8 +212,10 @@ static bool check_successor(const struct driver *driver, uint8_t slot, json_t *c
     (void)snprintf(text, sizeof text, "%s: %s%s%s%s%s, %llu bytes behind", name,
                    copy_state_name(g->copy), g->is_healthy ? "" : ", not healthy",
                    g->is_streaming && g->follows == c->self ? ", streaming" : ", not streaming",
-                   g->is_nofailover ? ", nofailover" : "", g->wants_rebuild ? ", diverged" : "",
-                   (unsigned long long)lag);
+                   g->is_delayed      ? ", delayed"
+                   : g->is_nofailover ? ", nofailover"
+                                      : "",
+                   g->wants_rebuild ? ", diverged" : "", (unsigned long long)lag);
     add_check(checks, name, is_ok, text);
     return is_ok;
 }

@@ -174,6 +174,7 @@ static json_t *member_of(const struct report *r, const struct report_service *s,
     rc |= set(j, "wants_rebuild", json_boolean(m.gossip.wants_rebuild));
     rc |= set(j, "priority", json_integer(m.gossip.priority));
     rc |= set(j, "is_nofailover", json_boolean(m.gossip.is_nofailover));
+    rc |= set(j, "is_delayed", json_boolean(m.gossip.is_delayed));
     rc |= set(j, "sees_majority", json_boolean(m.gossip.sees_majority));
     rc |= set(j, "facts", m.is_self ? facts_of(s) : json_null());
     return rc == 0 ? j : NULL;

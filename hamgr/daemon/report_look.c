@@ -31,7 +31,8 @@ static void own_gossip(const struct report *r, const struct report_service *s, s
     g->is_streaming = c->copy.is_streaming;
     g->is_final = c->copy.is_final;
     g->is_healthy = c->copy.is_healthy;
-    g->is_nofailover = c->config.is_nofailover;
+    g->is_nofailover = c->config.is_nofailover || c->copy.is_delayed;
+    g->is_delayed = c->copy.is_delayed;
     g->wants_rebuild = c->wants_rebuild;
     g->sees_majority = heard > n / 2;
 }

@@ -43,6 +43,7 @@ enum {
     SEEN_RECEIVER,
     SEEN_PROCESSES,
     SEEN_SENDERS,
+    SEEN_DELAY,
     SEEN_COLUMNS
 };
 
@@ -64,7 +65,8 @@ const char *const probe_prepare_sql =
     " CASE WHEN pg_is_in_recovery() THEN NULL"
     "   ELSE (SELECT string_agg(slot_name || ' ' || (flush_lsn - '0/0'), ',')"
     "         FROM pg_stat_get_wal_senders() w, pg_get_replication_slots() s"
-    "         WHERE s.active_pid = w.pid AND w.state = 'streaming' AND flush_lsn IS NOT NULL) END";
+    "         WHERE s.active_pid = w.pid AND w.state = 'streaming' AND flush_lsn IS NOT NULL) END,"
+    " current_setting('recovery_min_apply_delay')";
 
 const char *const probe_ask_sql = "EXECUTE hamgr_look";
 
@@ -140,13 +142,13 @@ static uint8_t find_host(const struct service *s, const char *host)
 {
     const struct settings *settings = s->config.settings;
 
-    for (uint8_t i = 0; i < settings->members_n; i++)
-        if (host[0] != 0 && strcmp(settings->member[i].host, host) == 0)
-            return record_find_name(&s->record, settings->member[i].name);
     for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++)
         if (s->record.member[slot].role == ROLE_DB &&
             is_host_of(s->record.member[slot].address, host))
             return slot;
+    for (uint8_t i = 0; i < settings->members_n; i++) /* while there is no record */
+        if (host[0] != 0 && strcmp(settings->member[i].host, host) == 0)
+            return record_find_name(&s->record, settings->member[i].name);
     return HM_NOBODY;
 }
 
@@ -224,6 +226,7 @@ static void take_standby(struct probe *p, const PGresult *result, struct copy *c
         !is_null(result, SEEN_RECEIVED) || strstr(PQgetvalue(result, 0, SEEN_PROCESSES),
                                                   "startup RecoveryRetrieveRetryInterval") != NULL;
     c->is_final = p->is_final && p->is_path_certain && p->history_of == p->path;
+    c->is_delayed = strcmp(PQgetvalue(result, 0, SEEN_DELAY), "0") != 0;
     c->follows = find_followed(p->s, PQgetvalue(result, 0, SEEN_CONNINFO));
     c->is_streaming = strstr(PQgetvalue(result, 0, SEEN_PROCESSES), "walreceiver") != NULL;
     p->is_receiving = strstr(receiver, " streaming") != NULL;

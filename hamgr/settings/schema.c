@@ -143,7 +143,12 @@ const struct setting schema[] = {
     { MEMBER("priority", TYPE_NUMBER), FIELD(settings_member, priority), RANGE(-1000, 1000), .preset = "0",
       .help = "Between equally good standbys the one with the higher priority takes over." },
     { MEMBER("nofailover", TYPE_BOOL), FIELD(settings_member, is_nofailover), .preset = "false",
-      .help = "It never becomes primary by itself." },
+      .help = "It never becomes primary by itself. What counts is the entry in the member's own file." },
+    { MEMBER("follow", TYPE_NAME), FIELD(settings_member, follow), .otherwise = "the primary",
+      .example = "db2",
+      .help = "A cascade: it streams from that standby instead of the primary, while that one is well and "
+              "streams from the primary itself. It is then in no sync pair. What counts is the entry in the "
+              "member's own file." },
 
     /* --- services --- */
     { SERVICE("type", TYPE_CHOICE), FIELD(settings_service, kind), .choices = kinds, .example = "postgres",

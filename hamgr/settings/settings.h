@@ -28,8 +28,9 @@ struct settings_member {
     char host[HM_ADDRESS_MAX];    /* the HOST of it: where its databases listen, too */
     uint16_t port;
     enum member_role role;
-    int16_t priority;   /* higher is better; default 0 */
-    bool is_nofailover; /* never becomes primary by itself */
+    int16_t priority;         /* higher is better; default 0 */
+    bool is_nofailover;       /* never becomes primary by itself */
+    char follow[HM_NAME_MAX]; /* the standby that it streams from; empty: the primary */
 };
 
 enum settings_control { CONTROL_PG_CTL, CONTROL_SYSTEMD };

@@ -49,7 +49,8 @@ struct gossip {
     bool is_streaming;
     bool is_final; /* everything on its disk has been read */
     bool is_healthy;
-    bool is_nofailover;
+    bool is_nofailover; /* it never takes over by itself: so marked, or delayed */
+    bool is_delayed;    /* it replays later on purpose */
     bool wants_rebuild; /* it would be rewound or cloned, were it in no pair */
     bool sees_majority;
     bool is_holder; /* it holds a lease, or regains one with its suspended copy */
@@ -87,6 +88,7 @@ struct copy {
     uint64_t began_epoch; /* the epoch that began its timeline, as noted beside the data; 0: none */
     uint8_t follows;      /* slot that it is told to follow, HM_NOBODY, or HM_STRANGER */
     bool is_streaming;    /* it receives the log now, or has a receiver process */
+    bool is_delayed;      /* a standby that replays later on purpose (recovery_min_apply_delay) */
 
     enum names_state names;
     uint64_t names_digest;

@@ -31,6 +31,7 @@ static Hamgr__Gossip *put_gossip(struct out_msg *out, const struct gossip *g)
     to->is_final = g->is_final;
     to->is_healthy = g->is_healthy;
     to->is_nofailover = g->is_nofailover;
+    to->is_delayed = g->is_delayed;
     to->wants_rebuild = g->wants_rebuild;
     to->sees_majority = g->sees_majority;
     to->is_holder = g->is_holder;
@@ -82,6 +83,7 @@ static void get_gossip(const Hamgr__Gossip *in, struct gossip *ret, const char *
     ret->is_final = in->is_final != 0;
     ret->is_healthy = in->is_healthy != 0;
     ret->is_nofailover = in->is_nofailover != 0;
+    ret->is_delayed = in->is_delayed != 0;
     ret->wants_rebuild = in->wants_rebuild != 0;
     ret->sees_majority = in->sees_majority != 0;
     ret->is_holder = in->is_holder != 0;

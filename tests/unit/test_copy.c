@@ -50,6 +50,48 @@ static void nobody_is_followed_before_it_renews(void **state)
     assert_int_equal(t.asked[DO_REPOINT], 0);
 }
 
+static void is_told_to_follow(const char *name)
+{
+    memset(t.core.config.follow, 0, sizeof t.core.config.follow);
+    memcpy(t.core.config.follow, name, strlen(name));
+}
+
+static void a_cascade_follows_its_standby_while_that_follows_the_holder(void **state)
+{
+    (void)state;
+    is_told_to_follow("db3");
+    runs_for(500);
+    assert_int_equal(t.last[DO_FOLLOW].copy.member, DB3);
+    assert_int_equal(t.copy.follows, DB3);
+    told_forget(&t);
+    t.gossip[DB3].is_streaming = false; /* it lost the primary */
+    runs_for(500);
+    assert_int_equal(t.asked[DO_FOLLOW], 1);
+    assert_int_equal(t.copy.follows, DB1);
+    t.gossip[DB3].is_streaming = true;
+    runs_for(500);
+    assert_int_equal(t.copy.follows, DB3);
+    t.deaf = 1u << DB3; /* it is gone */
+    runs_for(3 * TOLD_TTL_MS);
+    assert_int_equal(t.copy.follows, DB1);
+}
+
+static void a_cascade_never_follows_another_one_nor_itself(void **state)
+{
+    (void)state;
+    t.gossip[DB3].follows = DB2;
+    is_told_to_follow("db3");
+    runs_for(500);
+    assert_int_equal(t.copy.follows, DB1);
+    is_told_to_follow("db2");
+    runs_for(500);
+    assert_int_equal(t.copy.follows, DB1);
+    is_told_to_follow("nobody");
+    runs_for(500);
+    assert_int_equal(t.copy.follows, DB1);
+    assert_int_equal(t.asked[DO_FOLLOW], 0);
+}
+
 static void a_standby_that_follows_is_left_alone(void **state)
 {
     (void)state;
@@ -382,6 +424,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_standby_follows_whoever_renews),
         TEST(nobody_is_followed_before_it_renews),
+        TEST(a_cascade_follows_its_standby_while_that_follows_the_holder),
+        TEST(a_cascade_never_follows_another_one_nor_itself),
         TEST(a_standby_that_follows_is_left_alone),
         TEST(a_standby_that_does_not_stream_is_told_again),
         TEST(a_server_that_is_down_is_started_and_follows),

@@ -166,6 +166,19 @@ static void a_member_marked_nofailover_does_not_stand(void **state)
     assert_int_equal(t.sent[MSG_PREVOTE], 0);
 }
 
+static void a_delayed_copy_does_not_stand(void **state)
+{
+    (void)state;
+    t.copy.is_delayed = true;
+    t.deaf = 1u << DB1;
+    (void)told_start_all(&t, &record, START_MS);
+    told_run(&t, START_MS + 5000);
+    stays_because("it is marked nofailover, or delayed");
+    assert_int_equal(t.sent[MSG_PREVOTE], 0);
+    assert_true(t.last_sent[MSG_GOSSIP].gossip.is_nofailover);
+    assert_true(t.last_sent[MSG_GOSSIP].gossip.is_delayed);
+}
+
 static void in_a_paused_cluster_nobody_else_stands(void **state)
 {
     (void)state;
@@ -466,6 +479,7 @@ int main(void)
         TEST(the_quarantine_of_the_own_voter_is_waited_for),
         TEST(a_failed_attempt_waits_half_to_four_heartbeats),
         TEST(a_member_marked_nofailover_does_not_stand),
+        TEST(a_delayed_copy_does_not_stand),
         TEST(in_a_paused_cluster_nobody_else_stands),
         TEST(a_copy_off_the_history_does_not_stand),
         TEST(nothing_leaves_before_the_own_voter_has_written),

@@ -484,6 +484,8 @@ static void what_the_example_comments_out_is_the_default(void **state)
     free(text);
     assert_string_equal(full.node, "db1");
     assert_memory_equal(&full.timing, &plain.timing, sizeof plain.timing);
+    assert_string_equal(full.member[0].follow, "db2");
+    memset(full.member[0].follow, 0, sizeof full.member[0].follow);
     assert_memory_equal(full.member, plain.member, sizeof plain.member);
     assert_string_equal(full.state_dir, plain.state_dir);
     assert_string_equal(full.run_dir, plain.run_dir);

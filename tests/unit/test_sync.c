@@ -175,6 +175,20 @@ static void who_may_not_become_primary_is_not_waited_for(void **state)
     has_pairs(1, &small, NULL);
 }
 
+static void a_cascade_keeps_no_place(void **state)
+{
+    static const uint8_t one[] = { DB3 };
+    struct pair small = pair_of(1, 1, one);
+
+    (void)state;
+    both_stream_in(DURABILITY_STRICT, 1);
+    told_run(&t, t.now_ms + 500);
+    t.gossip[DB1].follows = DB3;
+    streams(DB1, false);
+    told_run(&t, t.now_ms + 500);
+    has_pairs(1, &small, NULL);
+}
+
 static void a_stream_of_another_copy_does_not_count(void **state)
 {
     static const uint8_t one[] = { DB3 };
@@ -510,6 +524,7 @@ int main(void)
         TEST(as_many_standbys_as_ordered_are_waited_for),
         TEST(a_standby_that_streams_joins),
         TEST(who_may_not_become_primary_is_not_waited_for),
+        TEST(a_cascade_keeps_no_place),
         TEST(a_stream_of_another_copy_does_not_count),
         TEST(a_standby_that_is_gone_keeps_its_place_for_the_time_of_a_lease),
         TEST(a_standby_that_is_stuck_is_not_waited_for),

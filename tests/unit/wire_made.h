@@ -185,6 +185,7 @@ static inline void made_gossip(struct prng *p, struct gossip *g)
     g->is_final = made_bool(p);
     g->is_healthy = made_bool(p);
     g->is_nofailover = made_bool(p);
+    g->is_delayed = made_bool(p);
     g->wants_rebuild = made_bool(p);
     g->sees_majority = made_bool(p);
     g->is_holder = made_bool(p);
