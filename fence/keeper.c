@@ -85,7 +85,8 @@ void keeper_start(struct keeper *k, struct keeper_tools *tools,
 
     *k = (struct keeper){ .service = service, .tools = tools, .round_us = KEEPER_NEVER };
     k->procs.spec = (struct procs_spec){ .executable = executable_of(service->kind),
-                                         .data_dir = service->data_dir };
+                                         .data_dir = service->data_dir,
+                                         .home = &k->procs.home };
     had_one = was_told(k);
     if (lease_load(tools->dir, service->name, &l, &has_file, &err) != HM_OK) {
         trouble(k, &err);

@@ -11,6 +11,7 @@
 enum suspend_wish { SUSPEND_NONE, SUSPEND_STOP, SUSPEND_GO, SUSPEND_KILL };
 
 struct suspend {
+    struct procs_home home; /* of spec */
     struct procs_spec spec; /* what it points to is borrowed */
     enum suspend_wish wish;
     unsigned int rounds; /* since the wish was made */

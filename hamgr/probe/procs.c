@@ -33,8 +33,9 @@ struct proc_stat {
 /* What a scan needs to know of each process, and its own list does not keep. */
 struct scan {
     const struct procs_spec *spec;
-    bool has_dir; /* the data directory exists; else no process can work in it */
+    bool has_dir; /* the data directory exists */
     struct stat dir;
+    bool was_met; /* a process works in it */
     struct procs *ret;
     pid_t parent[PROCS_MAX];
 };
@@ -184,12 +185,50 @@ static bool name_fits(int dir, const char *wanted)
     return strncmp(name, wanted, 15) == 0 && strlen(name) == strnlen(wanted, 15);
 }
 
-static bool works_here(const struct scan *s, int dir)
+/* The kernel still knows what a removed directory was called. */
+static bool worked_here(const struct scan *s, int dir)
 {
+    static const char gone[] = " (deleted)";
+    char path[PATH_SIZE];
+    size_t length = strlen(s->spec->data_dir);
+    ssize_t n = readlinkat(dir, "cwd", path, sizeof path - 1);
+
+    if (n <= 0)
+        return false;
+    path[n] = '\0';
+    while (length > 1 && s->spec->data_dir[length - 1] == '/')
+        length--;
+    return strncmp(path, s->spec->data_dir, length) == 0 && strcmp(path + length, gone) == 0;
+}
+
+static bool works_here(struct scan *s, int dir)
+{
+    const struct procs_home *home = s->spec->home;
     struct stat cwd;
 
-    return s->has_dir && fstatat(dir, "cwd", &cwd, 0) == 0 && cwd.st_dev == s->dir.st_dev &&
-           cwd.st_ino == s->dir.st_ino;
+    if (fstatat(dir, "cwd", &cwd, 0) != 0)
+        return false;
+    if (s->has_dir && cwd.st_dev == s->dir.st_dev && cwd.st_ino == s->dir.st_ino) {
+        s->was_met = true;
+        return true;
+    }
+    if (home != NULL && home->is_known && cwd.st_dev == home->device && cwd.st_ino == home->inode)
+        return true;
+    return worked_here(s, dir);
+}
+
+static void keep_home(const struct scan *s)
+{
+    struct procs_home *home = s->spec->home;
+
+    if (home == NULL)
+        return;
+    if (s->was_met)
+        *home = (struct procs_home){ .is_known = true,
+                                     .device = s->dir.st_dev,
+                                     .inode = s->dir.st_ino };
+    else if (s->ret->n == 0)
+        home->is_known = false;
 }
 
 /* Adds a process that belongs to the service; false when there is no room. */
@@ -338,6 +377,7 @@ enum hm_rc procs_scan(const struct procs_spec *spec, struct procs *ret, struct h
 
     s->spec = spec;
     s->ret = ret;
+    s->was_met = false;
     ret->n = ret->stopped = 0;
     ret->main_pid = 0;
     s->has_dir = stat(spec->data_dir, &s->dir) == 0;
@@ -356,6 +396,7 @@ enum hm_rc procs_scan(const struct procs_spec *spec, struct procs *ret, struct h
     for (size_t i = 0; i < ret->n; i++)
         ret->stopped += ret->is_stopped[i];
     ret->main_pid = main_of(s);
+    keep_home(s);
     return HM_OK;
 }
 

@@ -3,21 +3,34 @@
  * A process belongs to a PostgreSQL server when its working directory is the data directory and its
  * executable, or the process itself, is called `postgres` (Debian's redis-server is a link to
  * another name); with a cgroup, everything in that cgroup belongs to it as well. Orphaned backends
- * are found like any other. Reads /proc only; never signals, allocates nothing.
- * Sees what the caller may see: hamgrd the database's own user, hamgr-fence everything. */
+ * are found like any other, also when the directory was removed or moved under the server. Reads
+ * /proc only; never signals, allocates nothing. Sees what the caller may see: hamgrd the database's
+ * own user, hamgr-fence everything. */
 #ifndef HAMGR_PROBE_PROCS_H
 #define HAMGR_PROBE_PROCS_H
 
 #include "base/err.h"
 
+#include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 enum { PROCS_MAX = 4096 };
 
+/* The directory in which processes were found last: where they still work when another one, or
+ * none, has its name by now. Zero-initialised storage of the caller; known only while there are
+ * processes, because numbers of directories are used again. */
+struct procs_home {
+    bool is_known;
+    dev_t device;
+    ino_t inode;
+};
+
 struct procs_spec {
-    const char *executable; /* "postgres", "redis-server"; borrowed */
-    const char *data_dir;   /* borrowed; compared by device and inode */
-    const char *cgroup;     /* path below the cgroup mount, borrowed; NULL or "": none */
+    const char *executable;  /* "postgres", "redis-server"; borrowed */
+    const char *data_dir;    /* borrowed; compared by device and inode */
+    struct procs_home *home; /* borrowed, kept up to date; NULL: none */
+    const char *cgroup;      /* path below the cgroup mount, borrowed; NULL or "": none */
 };
 
 struct procs {
@@ -31,7 +44,7 @@ struct procs {
     bool is_stopped[PROCS_MAX]; /* as counted above */
 };
 
-/* Scans. ret is overwritten. Without a data directory there are no processes. HM_FAILED: /proc
+/* Scans. ret is overwritten. HM_FAILED: /proc
  * cannot be read, or the data directory not be looked at. HM_NO_SPACE: more than PROCS_MAX; ret
  * then holds the first of them. */
 enum hm_rc procs_scan(const struct procs_spec *spec, struct procs *ret,

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -256,6 +257,48 @@ static void a_directory_that_is_not_there_has_no_processes(void **state)
     assert_int_equal(found.n, 0);
 }
 
+/* rm -rf under a running server: it acknowledges on, and must be found to be stopped. */
+static void a_removed_directory_has_its_processes_still(void **state)
+{
+    struct place *p = *state;
+    pid_t pid = start(p, "postgres", p->dir, 0, 0);
+
+    assert_int_equal(rmdir(p->dir), 0);
+    assert_int_equal(scan(p, "postgres")->n, 1);
+    assert_int_equal(found.pid[0], pid);
+    assert_int_equal(mkdir(p->dir, 0700), 0); /* another one of that name */
+    assert_int_equal(scan(p, "postgres")->n, 1);
+    strcat(p->dir, "2");
+    assert_int_equal(scan(p, "postgres")->n, 0);
+    p->dir[strlen(p->dir) - 1] = '\0';
+}
+
+static void a_moved_directory_has_its_processes_still(void **state)
+{
+    struct place *p = *state;
+    struct procs_home home = { .is_known = false };
+    struct procs_spec spec = { .executable = "postgres", .data_dir = p->dir, .home = &home };
+    pid_t pid = start(p, "postgres", p->dir, 0, 0);
+    char aside[80];
+
+    assert_int_equal(procs_scan(&spec, &found, NULL), HM_OK);
+    assert_true(home.is_known);
+    (void)snprintf(aside, sizeof aside, "%s.aside", p->dir);
+    assert_int_equal(rename(p->dir, aside), 0);
+    assert_int_equal(procs_scan(&spec, &found, NULL), HM_OK);
+    assert_int_equal(found.n, 1);
+    assert_int_equal(mkdir(p->dir, 0700), 0);
+    assert_int_equal(procs_scan(&spec, &found, NULL), HM_OK);
+    assert_int_equal(found.n, 1);
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    p->n = 0;
+    assert_int_equal(procs_scan(&spec, &found, NULL), HM_OK);
+    assert_int_equal(found.n, 0);
+    assert_false(home.is_known); /* its number may be another directory's tomorrow */
+    assert_int_equal(rmdir(aside), 0);
+}
+
 static void a_process_keeps_its_start_time(void **state)
 {
     struct place *p = *state;
@@ -307,6 +350,8 @@ int main(void)
         TEST(looking_again_sees_states_but_nobody_new),
         TEST(the_dead_are_not_listed),
         TEST(a_directory_that_is_not_there_has_no_processes),
+        TEST(a_removed_directory_has_its_processes_still),
+        TEST(a_moved_directory_has_its_processes_still),
         TEST(a_process_keeps_its_start_time),
         TEST(what_is_in_the_cgroup_belongs_whatever_its_name),
     };
