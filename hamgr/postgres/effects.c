@@ -28,6 +28,27 @@ enum {
 
 static void wait_for_standby(struct op *op);
 
+/* What the server itself said is quoted, so that nobody needs to look for it. */
+static void reason_read(struct op *op)
+{
+    if (op->text[0] != 0)
+        op_fail(op, "%s: %s; more in %s", op->reason, op->text, op->paths[0]);
+    else
+        op_fail(op, "%s: look at %s", op->reason, op->paths[0]);
+}
+
+static void fail_to_start(struct op *op, const char *how)
+{
+    struct op_job *job;
+
+    if (op->reason[0] != 0)
+        return; /* seen by its exit and by its death */
+    job = op_new_job(op, op_read_reason);
+    (void)snprintf(op->reason, sizeof op->reason, "the server did not start%s", how);
+    job->number = op->position;
+    op_run_job(op, job, reason_read);
+}
+
 static void start_looked(struct op *op)
 {
     switch (op->s->seen.state) {
@@ -43,7 +64,7 @@ static void start_looked(struct op *op)
     case COPY_DOWN:
     case COPY_ABSENT:
         if (op->flag || clock_boot_ms() - op->since_ms > APPEAR_MS) {
-            op_fail(op, "the server did not start: look at %s", op->paths[0]);
+            fail_to_start(op, "");
             return;
         }
         break;
@@ -71,11 +92,12 @@ static void wait_for_standby(struct op *op)
 static void server_exited(void *ctx, const struct child_end *end)
 {
     struct op *op = ctx;
-    char how[128];
+    char how[96], text[100];
 
     op->child = NULL;
     child_describe(end, how, sizeof how);
-    op_fail(op, "the server did not start (%s): look at %s", how, op->paths[0]);
+    (void)snprintf(text, sizeof text, " (%s)", how);
+    fail_to_start(op, text);
 }
 
 /* Of a session of its own, so that it outlives hamgrd. */
@@ -123,7 +145,7 @@ static void prepared(struct op *op)
         op_fail(op, "no program 'postgres' of version %d found: set bin_dir", op->version);
         return;
     }
-    op_server_log(op, op->paths[0]);
+    op->position = op_server_log(op, op->paths[0]);
     spawn(op);
 }
 

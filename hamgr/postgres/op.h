@@ -11,7 +11,12 @@
 #include "postgres/inner.h"
 #include "postgres/place.h"
 
-enum { OP_WHY_MAX = 240, OP_PATH_MAX = SETTINGS_PATH_MAX + 64, OP_CONNINFO_MAX = 768 };
+enum {
+    OP_WHY_MAX = 240,
+    OP_REASON_MAX = 128,
+    OP_PATH_MAX = SETTINGS_PATH_MAX + 64,
+    OP_CONNINFO_MAX = 768
+};
 
 struct op;
 typedef void op_step(struct op *op);
@@ -197,8 +202,12 @@ bool op_find_programs(struct op *op, int version);
  * op->source_timeline then. Fails the operation otherwise. */
 void op_need_source(struct op *op, op_step *then);
 /* Where a server writes that hamgrd itself starts: beside the data directory, because it may be
- * much, and must not fill the disk of the votes. One that has become long is put aside first. */
-void op_server_log(const struct op *op, char path[OP_PATH_MAX]);
+ * much, and must not fill the disk of the votes. One that has become long is put aside first.
+ * Returns how long it is now. */
+uint64_t op_server_log(const struct op *op, char path[OP_PATH_MAX]);
+/* Job: the last line with FATAL or PANIC in the log path[0], from byte `number` on; text "": there
+ * is none. Never fails. */
+enum hm_rc op_read_reason(struct op_job *job, struct hm_err *err);
 bool read_lsn(const char *text, uint64_t *ret);
 void print_lsn(char *buffer, size_t size, uint64_t lsn);
 

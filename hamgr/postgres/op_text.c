@@ -227,15 +227,59 @@ bool op_find_programs(struct op *op, int version)
 
 #define SERVER_LOG_MAX (8 << 20)
 
-void op_server_log(const struct op *op, char path[OP_PATH_MAX])
+uint64_t op_server_log(const struct op *op, char path[OP_PATH_MAX])
 {
     char aside[OP_PATH_MAX];
-    struct stat st;
+    struct stat st = { .st_size = 0 };
 
     (void)snprintf(path, OP_PATH_MAX, "%s.hamgr-server.log", op->s->config.service->data_dir);
     (void)snprintf(aside, sizeof aside, "%s.hamgr-server.log.1", op->s->config.service->data_dir);
-    if (lstat(path, &st) == 0 && st.st_size > SERVER_LOG_MAX)
-        (void)rename(path, aside); /* else it goes on growing, as any log does */
+    if (lstat(path, &st) != 0 || (st.st_size > SERVER_LOG_MAX && rename(path, aside) == 0))
+        return 0;
+    return (uint64_t)st.st_size; /* if it cannot be renamed, it goes on growing, as any log does */
+}
+
+#define REASON_WINDOW 16384
+
+/* Where the message of a line that ended a server begins, or NULL. */
+static const char *reason_in(const char *line)
+{
+    const char *fatal = strstr(line, "FATAL:"), *panic = strstr(line, "PANIC:");
+
+    return panic != NULL && (fatal == NULL || panic < fatal) ? panic : fatal;
+}
+
+/* "FATAL:  could not ..." with one blank. */
+static void copy_reason(const char *from, char *to, size_t size)
+{
+    size_t n = 0;
+
+    for (; *from != 0 && n + 1 < size; from++)
+        if (*from != ' ' || n == 0 || to[n - 1] != ' ')
+            to[n++] = *from;
+    to[n] = 0;
+}
+
+enum hm_rc op_read_reason(struct op_job *job, struct hm_err *err)
+{
+    char text[REASON_WINDOW + 1], *rest = NULL;
+    int fd = open(job->path[0], O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    off_t from = (off_t)job->number, end = fd >= 0 ? lseek(fd, 0, SEEK_END) : 0;
+    ssize_t n;
+
+    (void)err; /* without a reason the failure is told all the same */
+    job->text[0] = 0;
+    if (fd < 0)
+        return HM_OK;
+    if (end - from > REASON_WINDOW)
+        from = end - REASON_WINDOW;
+    n = pread(fd, text, REASON_WINDOW, from);
+    (void)close(fd); /* opened for reading */
+    text[n > 0 ? n : 0] = 0;
+    for (char *line = strtok_r(text, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest))
+        if (reason_in(line) != NULL)
+            copy_reason(reason_in(line), job->text, OP_REASON_MAX);
+    return HM_OK;
 }
 
 /* --- files -------------------------------------------------------------------------------------

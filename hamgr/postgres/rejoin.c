@@ -106,7 +106,7 @@ static void old_is_known(struct op *op)
         return;
     }
     find_leftovers(op, &l);
-    op_server_log(op, log);
+    (void)op_server_log(op, log);
     if (child_detach(&config, log, &child, NULL) == HM_OK) /* else the next clone removes it */
         child_free(child);
     op->after_work(op);
