@@ -26,8 +26,8 @@ struct service_host {
     /* A copy operation ended; `copy` was probed after it. why: when it failed, for the log. */
     void (*on_done)(void *ctx, uint32_t op, bool is_ok, const char *why, const struct copy *copy);
     /* The server's main process ended and nobody asked for it, or what runs must not run: all that
-     * is there must be killed now. Told again while it is there. */
-    void (*on_died)(void *ctx);
+     * is there must be killed now. Told again while it is there. why: for the log. */
+    void (*on_died)(void *ctx, const char *why);
     /* Have the helper start the unit (CONTROL_SYSTEMD). False: it does not answer. */
     bool (*start_unit)(void *ctx);
 };

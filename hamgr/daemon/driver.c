@@ -118,12 +118,12 @@ static void on_done(void *ctx, uint32_t op, bool is_ok, const char *why, const s
     driver_feed(d, &ev);
 }
 
-static void on_died(void *ctx)
+static void on_died(void *ctx, const char *why)
 {
     struct driver *d = ctx;
     const struct core_effect kill = { .type = DO_KILL };
 
-    log_error("server died service=%s: killing what it left behind", d->settings->name);
+    log_error("server killed service=%s: every process of it, because %s", d->settings->name, why);
     driver_carry_out(d, &kill);
 }
 

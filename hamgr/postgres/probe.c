@@ -34,6 +34,7 @@ static void forget_postmaster(struct probe *p)
     p->was_up = false;
     p->is_life_known = false;
     p->s->postmaster = 0;
+    p->missing = NULL;
     probe_drop_third(p);
 }
 
@@ -48,7 +49,7 @@ static void on_death(evutil_socket_t fd, short what, void *arg)
     p->files.pid_file_ns = -1; /* whatever was scanned before is old */
     p->files.is_scanned = false;
     if (!s->is_stop_asked)
-        s->config.host.on_died(s->config.host.ctx);
+        s->config.host.on_died(s->config.host.ctx, "its main process died");
     postgres_op_note_death(s);
     if (p->phase == PROBE_OPENING || p->phase == PROBE_ASKING)
         begin(p);
@@ -303,6 +304,7 @@ static void begin(struct probe *p)
     *last = p->due;
     p->due = p->later;
     p->later = NULL;
+    probe_dir_look(p);
     if (p->pidfd < 0 || is_suspect(p)) {
         p->phase = PROBE_FILES;
         (void)probe_ask_files(p, is_suspect(p));
@@ -368,6 +370,7 @@ enum hm_rc probe_new(struct service *s, struct probe **ret, struct hm_err *err)
     p->pidfd = -1;
     p->files.pidfd = -1;
     p->boot_id = read_boot_id();
+    probe_dir_init(p);
     p->tick = evtimer_new(s->config.base, on_tick, p);
     p->patience = evtimer_new(s->config.base, on_patience, p);
     (void)notes_identify(s->config.service->data_dir, p->files.place, sizeof p->files.place);
@@ -406,6 +409,7 @@ void probe_free(struct probe *p)
         event_free(p->patience);
     free_waiters(p->due);
     free_waiters(p->later);
+    probe_dir_done(p);
     free(p->files_job);
     free(p->end_job);
     free(p->history_job);

@@ -3,9 +3,9 @@
  * A round ends in one struct copy. It begins with the files when no main process is known or the
  * fence holds the service, else with a question to the server; it waits no longer than
  * check_timeout. probe.c leads the rounds, probe_find.c
- * ends them, probe_files.c looks at files and processes in a worker,
- * probe_seen.c reads what the server answers, probe_pulse.c keeps the third connection. Only these
- * and postgres.c include this. */
+ * ends them, probe_files.c looks at files and processes in a worker, probe_dir.c at the directory
+ * of a server that runs, probe_seen.c reads what the server answers, probe_pulse.c keeps the third
+ * connection. Only these and postgres.c include this. */
 #ifndef HAMGR_POSTGRES_PROBE_H
 #define HAMGR_POSTGRES_PROBE_H
 
@@ -23,7 +23,8 @@ enum probe_phase {
 struct files {
     bool has_data;
     bool has_control;
-    bool is_stopping; /* the main process says so */
+    bool is_control_gone; /* certainly */
+    bool is_stopping;     /* the main process says so */
     struct wal_control control;
     int64_t log_changed_ns; /* of the directory of the log */
     int64_t pid_file_ns;    /* of postmaster.pid; 0: none */
@@ -79,6 +80,14 @@ struct probe {
     struct files_job *files_job; /* owned, all three: free when no worker runs any more */
     struct end_job *end_job;
     struct history_job *history_job;
+
+    /* probe_dir.c */
+    struct dir_job *dir_job; /* owned */
+    bool is_dir_out;
+    const char *missing;   /* what the server that runs cannot do without, and has not any more */
+    int inotify;           /* owned; -1: none */
+    struct event *changes; /* owned: in the data directory; NULL: none */
+
     struct files files; /* the newest */
     hm_ms scanned_ms;
     struct log_end end;
@@ -139,6 +148,15 @@ void probe_finish_suspended(struct probe *p);
 void probe_finish_starting(struct probe *p);
 void probe_finish_down(struct probe *p);
 void probe_finish_orphans(struct probe *p); /* the main process is gone, others are left */
+
+/* Has the host kill what must not run, at most once a second while it is asked for again. */
+void probe_reap(struct probe *p, const char *why);
+
+/* probe_dir.c */
+void probe_dir_init(struct probe *p);
+void probe_dir_done(struct probe *p);
+/* Once a round: is all there that the server needs, and does somebody promote it? */
+void probe_dir_look(struct probe *p);
 
 /* probe_files.c */
 /* True: a job was queued, or is still out; probe_take_files() comes. */

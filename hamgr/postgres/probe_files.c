@@ -27,8 +27,9 @@ struct files_job {
     const char *state_dir; /* the same */
     const char *service;   /* the same */
     bool must_scan;
-    int64_t pid_file_ns; /* as it was at the last scan */
-    char place[160];     /* where the notes belong */
+    struct procs_home home; /* kept from one look to the next */
+    int64_t pid_file_ns;    /* as it was at the last scan */
+    char place[160];        /* where the notes belong */
     uint64_t notes_written;
     uint64_t round;
     struct files found;
@@ -99,7 +100,9 @@ static bool scan_certainly(const struct procs_spec *spec, struct procs *ret, str
 
 static void scan(struct files_job *job, pid_t pid)
 {
-    const struct procs_spec spec = { .executable = "postgres", .data_dir = job->data_dir };
+    const struct procs_spec spec = { .executable = "postgres",
+                                     .data_dir = job->data_dir,
+                                     .home = &job->home };
     struct files *f = &job->found;
     struct procs *procs = malloc(sizeof *procs);
     struct hm_err err;
@@ -163,6 +166,8 @@ static void run(struct worker_job *base)
         complain(f, err.text);
     }
     if (f->has_data) {
+        (void)snprintf(path, sizeof path, "%s/global/pg_control", job->data_dir);
+        f->is_control_gone = access(path, F_OK) != 0 && errno == ENOENT;
         f->has_control = wal_read_control(job->data_dir, &f->control, &err) == HM_OK;
         if (!f->has_control)
             complain(f, err.text);
@@ -310,6 +315,7 @@ void probe_see_down(struct probe *p, struct copy *c)
 {
     if (!p->files.has_control) {
         probe_trouble(p, "%s", p->files.why);
+        c->is_final = p->files.is_control_gone; /* no server can ever go on from what is there */
         return;
     }
     c->system_id = p->files.control.system_id;

@@ -100,7 +100,7 @@ static hm_ms next_look_ms(const struct probe *p, const struct copy *c)
 
 /* Asked for again while it is needed: hamgrd may have started after the death, and what the fence
  * helper was told may be lost. */
-static void reap(struct probe *p)
+void probe_reap(struct probe *p, const char *why)
 {
     struct service_host *host = &p->s->config.host;
     hm_ms now_ms = clock_boot_ms();
@@ -108,7 +108,7 @@ static void reap(struct probe *p)
     if (p->reaped_ms != 0 && now_ms - p->reaped_ms < REAP_AGAIN_MS)
         return;
     p->reaped_ms = now_ms;
-    host->on_died(host->ctx);
+    host->on_died(host->ctx, why);
 }
 
 void probe_finish(struct probe *p, const struct copy *found)
@@ -124,7 +124,7 @@ void probe_finish(struct probe *p, const struct copy *found)
         /* Half-made, or about to be replaced: started by hand or with the host, it could be
          * writable, and nobody would be told. */
         if (s->postmaster != 0)
-            reap(p);
+            probe_reap(p, "its copy is half-made");
         probe_begin_copy(p, &c);
         c.state = COPY_REBUILDING;
         c.copy_id = c.system_id = 0;
@@ -140,6 +140,9 @@ void probe_finish(struct probe *p, const struct copy *found)
         if (!c.is_final && p->third_why[0] != 0)
             probe_trouble(p, "its timeline is not known (is the user allowed REPLICATION?): %s",
                           p->third_why);
+        else if (p->missing != NULL)
+            probe_trouble(p, "its data directory lost %s: let another member take over",
+                          p->missing);
         else if (!c.is_healthy)
             probe_trouble(p, "a commit did not reach the disk in time: look at the disk");
         if (!conn_is_up(s->work))
@@ -171,7 +174,7 @@ void probe_finish_orphans(struct probe *p)
     if (p->orphans_since_ms == 0)
         p->orphans_since_ms = now_ms;
     if (p->files.named != 0 && now_ms - p->orphans_since_ms >= ORPHANS_CERTAIN_MS)
-        reap(p);
+        probe_reap(p, "its main process is gone and others are left");
     probe_trouble(p, "its main process is gone, and %zu others are left", p->files.processes);
     probe_finish_unknown(p);
 }

@@ -63,8 +63,9 @@ static void on_done(void *ctx, uint32_t op, bool is_ok, const char *why, const s
     (void)snprintf(m->why, sizeof m->why, "%s", why);
 }
 
-static void on_died(void *ctx)
+static void on_died(void *ctx, const char *why)
 {
+    (void)why;
     ((struct trio_member *)ctx)->died++;
 }
 

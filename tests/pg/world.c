@@ -279,8 +279,9 @@ static void on_done(void *ctx, uint32_t op, bool is_ok, const char *why, const s
     on_copy(ctx, copy);
 }
 
-static void on_died(void *ctx)
+static void on_died(void *ctx, const char *why)
 {
+    (void)why;
     ((struct world *)ctx)->died_ms = clock_boot_ms();
 }
 
