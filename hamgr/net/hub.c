@@ -330,22 +330,41 @@ static void hear_datagrams(struct link_hub *hub)
         datagram_listen(hub, (struct sockaddr *)&at, size);
 }
 
+/* Without asking a resolver; returns what getaddrinfo() says. *ret_fd is -1 when it cannot listen.
+ */
+static int listen_on(const char *host, const char *port, int *ret_fd)
+{
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICHOST };
+    struct addrinfo *list;
+    int rc = getaddrinfo(host, port, &hints, &list);
+
+    *ret_fd = -1;
+    if (rc != 0)
+        return rc;
+    for (const struct addrinfo *at = list; at != NULL && *ret_fd < 0; at = at->ai_next)
+        *ret_fd = bind_to(at);
+    freeaddrinfo(list);
+    return 0;
+}
+
+/* The resolver may hang, and the lease does not wait for it: whoever is configured by a name
+ * listens on all addresses of the host. */
 static enum hm_rc open_door(struct link_hub *hub, struct hm_err *err)
 {
-    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE };
-    struct addrinfo *list, *at;
     char host[HM_ADDRESS_MAX], port[8];
     int rc;
 
     if (!dial_split(hub->config.listen, host, port))
         return hm_fail(err, HM_FAILED, "'%s' is not HOST:PORT", hub->config.listen);
-    rc = getaddrinfo(host, port, &hints, &list);
+    rc = listen_on(host, port, &hub->listen_fd);
+    if (rc == EAI_NONAME) {
+        rc = listen_on("::", port, &hub->listen_fd);
+        if (hub->listen_fd < 0) /* a host without IPv6 */
+            rc = listen_on("0.0.0.0", port, &hub->listen_fd);
+    }
     if (rc != 0)
         return hm_fail(err, HM_FAILED, "'%s' is not known: %s", hub->config.listen,
                        gai_strerror(rc));
-    for (at = list; at != NULL && hub->listen_fd < 0; at = at->ai_next)
-        hub->listen_fd = bind_to(at);
-    freeaddrinfo(list);
     if (hub->listen_fd < 0)
         return hm_fail_errno(err, "cannot listen on '%s'", hub->config.listen);
     hub->listening =

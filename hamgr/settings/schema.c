@@ -137,7 +137,7 @@ const struct setting schema[] = {
               "digits differ." },
     { MEMBER("address", TYPE_ADDRESS), FIELD(settings_member, address), .example = "10.0.0.11:7420",
       .help = "HOST:PORT where its hamgr listens, TCP and UDP; [HOST]:PORT for IPv6. Its databases listen on "
-              "the same host." },
+              "the same host. With a name hamgr listens on all addresses of the host." },
     { MEMBER("role", TYPE_CHOICE), FIELD(settings_member, role), .choices = roles, .preset = "db", .example = "db",
       .help = "\"db\": has a copy of every service and votes. \"witness\": only votes." },
     { MEMBER("priority", TYPE_NUMBER), FIELD(settings_member, priority), RANGE(-1000, 1000), .preset = "0",
