@@ -120,6 +120,11 @@ build/$(1)/probe-client: build/$(1)/obj/tests/system/client.o
 	$(SAY) LINK $$@
 	$(Q)$(call LINK,$(1)) -o $$@ $$^ $(LIBS)
 
+# Preloaded into programs of every kind, so that it is built without what belongs to one kind.
+build/$(1)/faults.so: tests/system/faults.c build/$(1)/flags
+	$(SAY) LINK $$@
+	$(Q)$$(CC) $$(WARN) -D_GNU_SOURCE -std=c17 -O2 -fPIC -shared -o $$@ $$<
+
 build/$(1)/witness-load: build/$(1)/obj/tests/witness/load.o build/$(1)/libhamgr.a
 	$(SAY) LINK $$@
 	$(Q)$(call LINK,$(1)) -o $$@ $$^ $(LIBS)
@@ -182,7 +187,7 @@ build/fuzz/fuzz_%: build/fuzz/obj/tests/fuzz/fuzz_%.o build/fuzz/libhamgr.a
 # --- targets --------------------------------------------------------------------------------------
 ALL := $(PROGRAM.$(MODE)) build/$(MODE)/libhamgr.a $(UNIT.$(MODE)) $(if $(SIM_SRC),build/$(MODE)/sim) \
        $(if $(RULES_SRC),build/$(MODE)/rules) \
-       build/$(MODE)/probe-client build/$(MODE)/witness-load
+       build/$(MODE)/probe-client build/$(MODE)/faults.so build/$(MODE)/witness-load
 all: $(ALL) ## the programs, the library and the test programs
 
 deps: ## install what packages.txt names and Debian has not installed yet (root)
@@ -256,7 +261,7 @@ format: ## let clang-format change the C files
 
 # PyPI's pytest may be first in PATH; Debian's is the one that packages.txt names.
 SYSTEM := /usr/bin/python3 -B -m pytest -p no:cacheprovider -q
-SYSTEM_NEEDS = $(PROGRAM.$(1)) build/$(1)/probe-client build/$(1)/witness-load
+SYSTEM_NEEDS = $(PROGRAM.$(1)) $(patsubst %,build/$(1)/%,probe-client faults.so witness-load)
 
 check-system: $(call SYSTEM_NEEDS,$(MODE)) ## real servers, daemons and faults, hosts are namespaces (root); ONLY=EXPR: some
 	@MODE='$(MODE)' $(SYSTEM) $(if $(ONLY),-k '$(ONLY)') tests/system

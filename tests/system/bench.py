@@ -21,16 +21,18 @@ from lab import let_pass, now
 DEFAULT, LAN = Kind(), Kind(timing='lan')
 SYNC, SYNC_LAN = Kind(durability='sync'), Kind(durability='sync', timing='lan')
 
+CUT_S = 30  # long enough for every time limit of TCP and of PostgreSQL that matters
+
 # name, what, kind of cluster, scenario, its arguments, target of the median and of the worst in ms
 ROWS = [
     ('killed', 'postmaster killed, async', DEFAULT, scenarios.postmaster_killed, {}, 150, None),
     ('lost', 'host lost, async', DEFAULT, scenarios.host_lost, {}, 1600, 2200),
     ('cut-both', 'host cut off, both directions', DEFAULT, scenarios.partitioned,
-     {'direction': 'both'}, 1600, 2200),
+     {'direction': 'both', 'seconds': CUT_S}, 1600, 2200),
     ('cut-out', 'host cut off, cannot send', DEFAULT, scenarios.partitioned,
-     {'direction': 'out'}, 1600, 2200),
+     {'direction': 'out', 'seconds': CUT_S}, 1600, 2200),
     ('cut-in', 'host cut off, cannot hear', DEFAULT, scenarios.partitioned,
-     {'direction': 'in'}, 1600, 2200),
+     {'direction': 'in', 'seconds': CUT_S}, 1600, 2200),
     ('switchover', 'switchover, async', DEFAULT, scenarios.switched_over,
      {'interval_ms': 3}, 150, None),
     ('lost-lan', 'host lost, async, timing lan', LAN, scenarios.host_lost, {}, 700, None),

@@ -14,7 +14,7 @@ import postgres
 import probe
 from lab import SERVER_USER, wait_until
 
-PROGRAMS = ('hamgrd', 'hamgr', 'hamgr-fence', 'hamgr-witness', 'probe-client')
+PROGRAMS = ('hamgrd', 'hamgr', 'hamgr-fence', 'hamgr-witness', 'probe-client', 'faults.so')
 PORT = 7420
 WITNESS_USER = 'nobody'
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -54,6 +54,8 @@ class Kind:
     dbs: int = 2
     witnesses: int = 1
     on_disk: bool = False  # files on this machine's disk instead of in memory
+    with_faults: bool = False  # hosts have a wall clock of their own, and a state disk that can fail
+    with_names: bool = False  # members are configured by names, which each host's /etc/hosts knows
 
 
 class Cluster:
@@ -82,14 +84,28 @@ class Cluster:
         for name, host in self.db.items():
             self.server[name] = postgres.Server(host)
         for host in [*self.db.values(), *self.witness.values()]:
+            if kind.with_names:
+                self.know_names(host)
+            if kind.with_faults:
+                host.preload_faults(self.bin / 'faults.so', host.dir / 'state')
             self._configure(host)
         for host in self.db.values():
             self.lab.mount_small(host.dir / 'state', 16384)
 
     # --- configuration ---------------------------------------------------------------------------
 
+    def _address(self, host):
+        return f'{host.name}.shop.test' if self.kind.with_names else host.address
+
+    def know_names(self, host, resolver=None):
+        """With a resolver the names are not in /etc/hosts any more, and it is asked instead."""
+        known = [] if resolver else [*self.db.values(), *self.witness.values()]
+        host.write_etc('hosts', '127.0.0.1 localhost\n' +
+                       ''.join(f'{h.address} {self._address(h)}\n' for h in known))
+        host.write_etc('resolv.conf', f'nameserver {resolver}\n' if resolver else '')
+
     def _members(self):
-        lines = [f'    {{ name = "{h.name}"; address = "{h.address}:{PORT}"; role = "{role}"; }}'
+        lines = [f'    {{ name = "{h.name}"; address = "{self._address(h)}:{PORT}"; role = "{role}"; }}'
                  for role, hosts in (('db', self.db), ('witness', self.witness))
                  for h in hosts.values()]
         return ',\n'.join(lines)

@@ -22,6 +22,7 @@ import secrets
 import select
 import shutil
 import signal
+import struct
 import subprocess
 import threading
 import time
@@ -195,6 +196,8 @@ class Host:
         self.group = Group(lab.group_dir / name)
         self.processes = {}
         self.is_frozen = False
+        self.environment = {}  # of everything that is started on it from now on
+        self.etc = self.dir / 'etc'  # its own files of /etc, if there are any
 
     def make(self):
         net = self.lab.netns
@@ -215,8 +218,14 @@ class Host:
 
         Outside the group it does not stand still when the host is frozen: a client or a question."""
         line = ['nsenter', f'--net=/run/netns/{self.netns}', f'--ipc={self.lab.dir}/ipc']
+        if self.etc.exists():
+            line += ['unshare', '--mount', 'sh', '-c',
+                     'for f in "$0"/*; do mount --bind "$f" "/etc/${f##*/}" || exit 1; done; exec "$@"',
+                     str(self.etc)]
         if user != 'root':
             line += ['setpriv', '--reuid', user, '--regid', f'{group_of(user)}', '--init-groups']
+        if self.environment:
+            line += ['env'] + [f'{k}={v}' for k, v in self.environment.items()]
         line += [str(a) for a in argv]
         # the group is joined before anything else happens, so that no child escapes
         group = self.group if in_group else self.lab.outside
@@ -238,6 +247,22 @@ class Host:
             threading.Thread(target=_stamp, args=(popen.stdout, log), daemon=True).start()
         self.processes[name] = Process(popen, name, log, in_group)
         return self.processes[name]
+
+    def preload_faults(self, library, directory):
+        """Its programs get a wall clock of their own, and a disk below directory that can fail."""
+        (self.dir / 'faults').write_bytes(bytes(16))
+        self.environment = {'LD_PRELOAD': library, 'FAULTS_FILE': self.dir / 'faults',
+                            'FAULTS_DIR': directory}
+
+    def set_faults(self, wall_s=0, disk_errno=0):
+        """From now on the wall clock is off by that much, and the disk fails with that error."""
+        with open(self.dir / 'faults', 'r+b', buffering=0) as f:
+            f.write(struct.pack('qq', wall_s, disk_errno))
+
+    def write_etc(self, name, text):
+        """Its own /etc/NAME, for programs started later; for those that have it at once."""
+        self.etc.mkdir(exist_ok=True)
+        (self.etc / name).write_text(text)  # in place: it is mounted somewhere
 
     def link(self, is_up):
         run(['ip', '-n', self.lab.netns, 'link', 'set', self.name, 'up' if is_up else 'down'])

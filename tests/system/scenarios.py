@@ -4,8 +4,10 @@ results, the benchmark repeats them."""
 
 import dataclasses
 import os
+import shutil
 import signal
 
+import cluster as clusters
 import probe as probes
 from lab import LabError, let_pass, now, wait_until
 
@@ -224,14 +226,47 @@ def blip(cluster, watch, seconds=0.8):
 
 
 @watched
-def hamgrd_restarts(cluster, watch, times=5, number=signal.SIGKILL):
+def hamgrd_restarts(cluster, watch, times=5, number=signal.SIGKILL, acks=30):
     """hamgrd of the primary's host dies again and again, under load."""
     watch.mark()
     for _ in range(times):
         watch.old_host.processes['hamgrd'].end(number)
         cluster.start_hamgrd(watch.old_host)
-        watch.moving.wait_acks(30)
+        watch.moving.wait_acks(acks)
     return watch.finish()
+
+
+@watched
+def upgraded(cluster, watch):
+    """Every program is replaced by another file, as a package does it, and every daemon started
+    anew, under load: first where nobody writes."""
+    watch.mark()
+    for name in clusters.PROGRAMS:
+        draft = cluster.bin / f'{name}.new'
+        shutil.copy(cluster.bin / name, draft)
+        draft.rename(cluster.bin / name)
+    for host in [*cluster.witness.values(), *(h for h in cluster.db.values() if h != watch.old_host),
+                 watch.old_host]:
+        for daemon, start in (('hamgr-witness', cluster.start_witness),
+                              ('hamgr-fence', cluster.start_fence), ('hamgrd', cluster.start_hamgrd)):
+            if daemon in host.processes:
+                host.processes[daemon].end()
+                start(host)
+                watch.moving.wait_acks(30)
+    return watch.finish()
+
+
+@watched
+def data_removed(cluster, watch, what=''):
+    """Somebody removes the primary's data directory, or one of its files, under the server."""
+    path = cluster.server[watch.old].data / what
+    watch.mark()
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)  # the server still makes files
+    else:
+        path.unlink()
+    watch.wait_new_primary(LIMIT_S)
+    return watch.finish(60)
 
 
 @watched
