@@ -265,6 +265,11 @@ uint8_t core_leader(const struct core *c);
 /* The newest record that this member accepted; NULL before the first. Borrowed from c. */
 const struct record *core_record(const struct core *c);
 
+/* True if that member, whose ballot was promised here, may read these bytes of the own server's
+ * log: the server led, no process of it is left, and the lease was given away. */
+bool core_gives_log(const struct core *c, uint64_t incarnation, const struct ballot *ballot,
+                    const struct position *from, uint32_t size);
+
 const char *core_state_name(enum core_state s);
 
 #endif

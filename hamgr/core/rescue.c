@@ -96,3 +96,18 @@ void core_want_promises_kept(struct core *c)
             core_send_to(c, slot, &m);
     }
 }
+
+bool core_gives_log(const struct core *c, uint64_t incarnation, const struct ballot *ballot,
+                    const struct position *from, uint32_t size)
+{
+    const struct ballot *promised = &c->voter.durable.promised;
+    const struct copy *copy = &c->copy;
+
+    if (c->released_at_ms == HM_PAST || core_is_holder_state(c->state) ||
+        copy->state != COPY_DOWN || !copy->is_final || c->op.type != DO_SEND)
+        return false;
+    if (ballot_compare(ballot, promised) != 0 || promised->incarnation != incarnation)
+        return false;
+    return from->timeline == copy->at.timeline && from->offset < copy->at.offset && size > 0 &&
+           size <= copy->at.offset - from->offset;
+}

@@ -199,6 +199,41 @@ static void a_dead_primary_tells_its_end_with_the_refusal(void **state)
     assert_true(t.last_sent[MSG_FREEZE_ANSWER].gossip.is_final);
 }
 
+/* ... and gives its log only to whom it promised, and only what is there for certain. */
+static void only_the_promised_candidate_may_read(void **state)
+{
+    const struct position at = { .timeline = 3, .offset = 2100 };
+    const struct position older = { .timeline = 2, .offset = 2100 };
+    struct ballot b = told_ballot(9, DB2), lower = told_ballot(8, DB2);
+    uint64_t db2 = told_incarnation(DB2);
+
+    (void)state;
+    told_init(&t, 3, 0, DB1);
+    told_primary(&t.copy, DB1);
+    t.copy.state = COPY_DOWN;
+    t.copy.is_healthy = false;
+    t.copy.at.offset = 2500;
+    (void)told_start_all(&t, &record, START_MS);
+    told_run(&t, START_MS + 10);
+    t.core.state = ST_RELEASED;
+    t.core.released_at_ms = t.now_ms;
+    t.core.voter.durable.promised = b;
+    assert_true(core_gives_log(&t.core, db2, &b, &at, 400));
+    assert_false(core_gives_log(&t.core, db2, &b, &at, 401));
+    assert_false(core_gives_log(&t.core, db2, &b, &at, 0));
+    assert_false(core_gives_log(&t.core, db2, &b, &older, 1));
+    assert_false(core_gives_log(&t.core, db2, &lower, &at, 1));
+    assert_false(core_gives_log(&t.core, told_incarnation(DB3), &b, &at, 1));
+    t.core.copy.is_final = false;
+    assert_false(core_gives_log(&t.core, db2, &b, &at, 1));
+    t.core.copy.is_final = true;
+    t.core.copy.state = COPY_SUSPENDED;
+    assert_false(core_gives_log(&t.core, db2, &b, &at, 1));
+    t.core.copy.state = COPY_DOWN;
+    t.core.released_at_ms = HM_PAST;
+    assert_false(core_gives_log(&t.core, db2, &b, &at, 1));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,6 +251,7 @@ int main(void)
         cmocka_unit_test_setup(waits_for_the_end_to_be_read, make_world),
         cmocka_unit_test_setup(does_not_wait_for_ever_for_the_end, make_world),
         cmocka_unit_test_setup(a_dead_primary_tells_its_end_with_the_refusal, make_world),
+        cmocka_unit_test_setup(only_the_promised_candidate_may_read, make_world),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
