@@ -187,7 +187,9 @@ static void on_frame(void *ctx, const struct link_peer *from, const struct wire_
     case WIRE_MSG:
         hear_msg(c, from, &frame->msg);
         break;
-    case WIRE_CALL: /* a witness carries no orders out */
+    case WIRE_CALL: /* a witness carries no orders out, and has no log */
+    case WIRE_LOG_ASK:
+    case WIRE_LOG_PIECE:
     case WIRE_REPLY:
         c->all->ignored++;
         break;

@@ -253,6 +253,23 @@ static const char *get_call(const Hamgr__Text *in, struct wire_storage *storage,
     return why;
 }
 
+/* --- pieces of a log ------------------------------------------------------------------------- */
+
+static const char *get_log(const Hamgr__Log *in, bool is_piece, struct wire_frame *ret)
+{
+    const char *why = NULL;
+
+    ret->log.service = wire_get_u8(in->service, &why);
+    ret->log.id = in->id;
+    ret->log.ballot = wire_get_ballot(in->ballot, &why);
+    ret->log.at = wire_get_position(in->at);
+    ret->log.size = in->size;
+    ret->log.bytes = in->bytes.data;
+    if (in->size > WIRE_LOG_MAX || in->bytes.len != (is_piece ? in->size : 0))
+        wire_note(&why, "size of a piece of a log");
+    return why;
+}
+
 /* --- frames ---------------------------------------------------------------------------------- */
 
 static enum hm_rc pack_body(const Hamgr__Frame *out, uint8_t *to, size_t room, size_t *ret_used,
@@ -297,6 +314,33 @@ static enum hm_rc pack_call(const struct wire_frame *f, uint8_t *to, size_t room
     return pack_body(&out, to, room, ret_used, err);
 }
 
+static enum hm_rc pack_log(const struct wire_frame *f, uint8_t *to, size_t room, size_t *ret_used,
+                           struct hm_err *err)
+{
+    Hamgr__Frame out = HAMGR__FRAME__INIT;
+    Hamgr__Log log = HAMGR__LOG__INIT;
+    Hamgr__Ballot ballot;
+    Hamgr__Position at;
+
+    if (f->log.size > WIRE_LOG_MAX)
+        return hm_fail(err, HM_NO_SPACE, "more than %d bytes of a log are not sent", WIRE_LOG_MAX);
+    log.service = f->log.service;
+    log.id = f->log.id;
+    log.ballot = wire_put_ballot(&ballot, &f->log.ballot);
+    log.at = wire_put_position(&at, &f->log.at);
+    log.size = f->log.size;
+    if (f->type == WIRE_LOG_ASK) {
+        out.body_case = HAMGR__FRAME__BODY_LOG_ASK;
+        out.log_ask = &log;
+    } else {
+        log.bytes.len = f->log.size;
+        log.bytes.data = (uint8_t *)(uintptr_t)f->log.bytes; /* only read */
+        out.body_case = HAMGR__FRAME__BODY_LOG_PIECE;
+        out.log_piece = &log;
+    }
+    return pack_body(&out, to, room, ret_used, err);
+}
+
 enum hm_rc wire_pack(const struct wire_frame *f, uint8_t *buffer, size_t size, size_t *ret_used,
                      struct hm_err *err)
 {
@@ -316,6 +360,10 @@ enum hm_rc wire_pack(const struct wire_frame *f, uint8_t *buffer, size_t size, s
     case WIRE_CALL:
     case WIRE_REPLY:
         rc = pack_call(f, buffer + WIRE_LENGTH, room, &used, err);
+        break;
+    case WIRE_LOG_ASK:
+    case WIRE_LOG_PIECE:
+        rc = pack_log(f, buffer + WIRE_LENGTH, room, &used, err);
         break;
     default:
         HM_BUG_ON(true);
@@ -359,6 +407,14 @@ enum hm_rc wire_unpack(const uint8_t *bytes, size_t size, struct wire_storage *s
     case HAMGR__FRAME__BODY_REPLY:
         frame.type = WIRE_REPLY;
         why = get_call(in->reply, storage, &frame);
+        break;
+    case HAMGR__FRAME__BODY_LOG_ASK:
+        frame.type = WIRE_LOG_ASK;
+        why = get_log(in->log_ask, false, &frame);
+        break;
+    case HAMGR__FRAME__BODY_LOG_PIECE:
+        frame.type = WIRE_LOG_PIECE;
+        why = get_log(in->log_piece, true, &frame);
         break;
     default:
         return hm_fail(err, HM_REFUSED, "a frame of a kind that this version does not know");

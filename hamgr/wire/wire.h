@@ -17,6 +17,7 @@ enum {
     WIRE_LENGTH = 4,                     /* bytes in front of every frame */
     WIRE_FRAME_MAX = 64 * 1024,          /* bytes of a frame without them */
     WIRE_TEXT_MAX = 48 * 1024,           /* bytes of a call's or a reply's text */
+    WIRE_LOG_MAX = 32 * 1024,            /* bytes of a piece of a log */
     WIRE_STATE_MAX = 8 * 1024,           /* bytes of a voter's state */
     WIRE_VERSION = 1,                    /* of this program; neighbours are understood */
     WIRE_ARENA_MAX = 4 * WIRE_FRAME_MAX, /* bytes for what protobuf-c makes of a frame */
@@ -43,9 +44,11 @@ struct wire_hello {
 
 enum wire_type {
     WIRE_HELLO,
-    WIRE_MSG,   /* between cores */
-    WIRE_CALL,  /* a request of the command line, passed on: JSON text */
-    WIRE_REPLY, /* its answer */
+    WIRE_MSG,       /* between cores */
+    WIRE_CALL,      /* a request of the command line, passed on: JSON text */
+    WIRE_REPLY,     /* its answer */
+    WIRE_LOG_ASK,   /* a piece of a dead server's log, please (tail rescue) */
+    WIRE_LOG_PIECE, /* here it is */
 };
 
 struct wire_frame {
@@ -57,6 +60,14 @@ struct wire_frame {
             uint64_t id;      /* chosen by the caller, echoed in the reply */
             const char *text; /* borrowed; NUL-terminated */
         } call;               /* and reply */
+        struct {
+            uint8_t service;
+            uint64_t id; /* chosen by who asks, echoed */
+            struct ballot ballot;
+            struct position at;
+            uint32_t size;        /* wanted; of a piece: what there is, 0: it is not given */
+            const uint8_t *bytes; /* of a piece; borrowed: of the storage, or of the caller */
+        } log;
     };
 };
 
@@ -77,7 +88,8 @@ struct wire_storage {
  * buffer, size  of the caller; WIRE_LENGTH + WIRE_FRAME_MAX bytes are always enough.
  * ret_used      set on HM_OK: bytes written.
  *
- * HM_NO_SPACE: the buffer is too small, or a text is longer than WIRE_TEXT_MAX. */
+ * HM_NO_SPACE: the buffer is too small, or a text is longer than WIRE_TEXT_MAX, or a piece of a log
+ * than WIRE_LOG_MAX. */
 enum hm_rc wire_pack(const struct wire_frame *f, uint8_t *buffer, size_t size, size_t *ret_used,
                      struct hm_err *err) HM_MUST_CHECK;
 

@@ -42,6 +42,8 @@ struct side {
     uint32_t last_seq;
     struct link_peer last_from;
     char last_text[64];
+    unsigned pieces;
+    uint32_t last_size;
     bool learns; /* its name from the first hello, as a witness does */
     bool echoes; /* every message goes back */
 };
@@ -67,6 +69,11 @@ static inline void side_hears(void *ctx, const struct link_peer *from, const str
     case WIRE_REPLY:
         s->calls++;
         (void)snprintf(s->last_text, sizeof s->last_text, "%s", f->call.text);
+        break;
+    case WIRE_LOG_ASK:
+    case WIRE_LOG_PIECE:
+        s->pieces++;
+        s->last_size = f->log.size;
         break;
     default:
         fail_msg("a frame of no type");

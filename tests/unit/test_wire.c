@@ -148,6 +148,10 @@ static void is_sound(const struct wire_frame *f)
     case WIRE_REPLY:
         assert_non_null(memchr(f->call.text, 0, WIRE_TEXT_MAX + 1));
         break;
+    case WIRE_LOG_ASK:
+    case WIRE_LOG_PIECE:
+        assert_true(f->log.size <= WIRE_LOG_MAX);
+        break;
     default:
         fail_msg("a type that does not exist");
     }
