@@ -34,6 +34,7 @@ enum found { FOUND, FOUND_END, FOUND_ERROR };
 
 struct reader {
     const char *data_dir;
+    const char *log_dir; /* where the files are; NULL: pg_wal */
     const struct wal_control *control;
     struct wal_history history; /* of the newest timeline on the disk */
     int fd;
@@ -66,19 +67,30 @@ static void close_segment(struct reader *r)
     r->chunk = UINT64_MAX;
 }
 
+void wal_segment_name(char name[WAL_NAME_MAX], uint64_t timeline, uint64_t at,
+                      uint32_t segment_bytes)
+{
+    uint64_t segment = at / segment_bytes, per_id = ((uint64_t)1 << 32) / segment_bytes;
+
+    (void)snprintf(name, WAL_NAME_MAX, "%08" PRIX32 "%08" PRIX32 "%08" PRIX32, (uint32_t)timeline,
+                   (uint32_t)(segment / per_id), (uint32_t)(segment % per_id));
+}
+
 /* The file of the newest timeline that has begun in this segment or before. */
 static enum found open_segment(struct reader *r, uint64_t segment)
 {
-    uint64_t per_id = ((uint64_t)1 << 32) / r->control->segment_bytes;
-
     close_segment(r);
     for (unsigned int i = r->history.n; i-- > 0;) {
-        char path[512];
+        char path[512], name[WAL_NAME_MAX];
 
         if (i > 0 && r->history.end[i - 1] / r->control->segment_bytes > segment)
             continue;
-        (void)snprintf(path, sizeof path, "%s/pg_wal/%08" PRIX64 "%08" PRIX64 "%08" PRIX64,
-                       r->data_dir, r->history.timeline[i], segment / per_id, segment % per_id);
+        wal_segment_name(name, r->history.timeline[i], segment * r->control->segment_bytes,
+                         r->control->segment_bytes);
+        if (r->log_dir != NULL)
+            (void)snprintf(path, sizeof path, "%s/%s", r->log_dir, name);
+        else
+            (void)snprintf(path, sizeof path, "%s/pg_wal/%s", r->data_dir, name);
         r->fd = open(path, O_RDONLY | O_CLOEXEC);
         if (r->fd < 0 && errno == ENOENT)
             continue;
@@ -407,4 +419,35 @@ enum hm_rc wal_find_end(const char *data_dir, const struct wal_control *control,
     free(r.bytes);
     free(r.record);
     return rc;
+}
+
+enum hm_rc wal_check(const char *data_dir, const char *log_dir, const struct wal_control *control,
+                     uint64_t timeline, uint64_t from, bool is_record, uint64_t *ret_end,
+                     struct hm_err *err)
+{
+    struct reader r = {
+        .data_dir = data_dir, .log_dir = log_dir, .control = control, .fd = -1, .err = err
+    };
+    struct position end = { .offset = 0 };
+    enum found found = FOUND;
+
+    r.segment = r.chunk = UINT64_MAX;
+    r.bytes = malloc(CHUNK);
+    if (r.bytes == NULL)
+        return hm_fail(err, HM_FAILED, "no memory to read the log");
+    (void)wal_read_history(data_dir, timeline, &r.history); /* or it stands alone */
+    if (!is_record)
+        found = first_record(&r, from, &from);
+    if (found == FOUND)
+        found = walk(&r, from, &end);
+    close_segment(&r);
+    free(r.bytes);
+    free(r.record);
+    if (found == FOUND_ERROR)
+        return HM_FAILED;
+    if (end.offset == 0 && (is_record || found != FOUND))
+        return hm_fail(err, HM_BAD_INPUT, "no whole record of the log at %" PRIX32 "/%" PRIX32,
+                       (uint32_t)(from >> 32), (uint32_t)from);
+    *ret_end = end.offset != 0 ? end.offset : from;
+    return HM_OK;
 }

@@ -10,7 +10,7 @@
 #include "base/err.h"
 #include "view/observation.h"
 
-enum { WAL_HISTORY_MAX = 64 };
+enum { WAL_HISTORY_MAX = 64, WAL_NAME_MAX = 25 };
 
 enum wal_state { /* as PostgreSQL numbers them */
                  WAL_STARTING,
@@ -58,6 +58,18 @@ bool wal_parse_history(const char *text, uint64_t timeline, struct wal_history *
 /* The timeline that wrote the byte before `offset`: what is written just there still belongs to the
  * one before. */
 uint64_t wal_timeline_at(const struct wal_history *h, uint64_t offset);
+
+/* The name of the file that has position `at`, 24 digits. */
+void wal_segment_name(char name[WAL_NAME_MAX], uint64_t timeline, uint64_t at,
+                      uint32_t segment_bytes);
+
+/* How far the log in the files of log_dir is whole, from `from` on: is_record, a record ends there;
+ * else it is the start of a segment, and what goes on there from the one before is not looked at.
+ * HM_BAD_INPUT: there is not a single whole record. HM_FAILED.
+ */
+enum hm_rc wal_check(const char *data_dir, const char *log_dir, const struct wal_control *control,
+                     uint64_t timeline, uint64_t from, bool is_record, uint64_t *ret_end,
+                     struct hm_err *err) HM_MUST_CHECK;
 
 /* Where the log ends. hint: a position that the log is known to reach, or 0: what is older than
  * its segment is then not read again. HM_BAD_INPUT: no whole record where recovery would begin, or
