@@ -19,6 +19,18 @@
 
 struct service; /* of the kind's own making */
 
+/* A piece of a dead server's log that a candidate asks for (tail rescue). */
+struct service_log_ask {
+    uint64_t id;          /* of the asking operation; echoed */
+    uint64_t asker;       /* incarnation of the member that asked */
+    struct ballot ballot; /* that the dead one's voter must have promised */
+    struct position from;
+    uint32_t size;
+};
+/* size 0: it cannot be read. Borrowed for the call. */
+typedef void service_log_given(void *ctx, const struct service_log_ask *ask, const uint8_t *bytes,
+                               size_t size);
+
 struct service_host {
     void *ctx;
     /* A probe found this. The fence's fields are left empty: the host fills them in. */
@@ -30,6 +42,9 @@ struct service_host {
     void (*on_died)(void *ctx, const char *why);
     /* Have the helper start the unit (CONTROL_SYSTEMD). False: it does not answer. */
     bool (*start_unit)(void *ctx);
+    /* Send this to that member's hamgrd; what it gives comes by take_log. False: no link, ask again
+     * later. NULL: there are no links. */
+    bool (*ask_log)(void *ctx, uint8_t member, const struct service_log_ask *ask);
 };
 
 struct service_config {
@@ -75,6 +90,13 @@ struct service_type {
     void (*note_record)(struct service *s, const struct record *r, uint8_t self, bool is_followed);
     /* What the fence helper reported: who is stopped, how many processes there are. */
     void (*note_fence)(struct service *s, bool is_there, const struct fence_report *report);
+    /* Reads a piece of the log of a server that is down, whoever may have it being known already.
+     * False: not now, and `then` does not come. */
+    bool (*give_log)(struct service *s, const struct service_log_ask *ask, service_log_given *then,
+                     void *ctx);
+    /* A piece that was asked for came; size 0: it was refused. What nobody waits for is dropped. */
+    void (*take_log)(struct service *s, uint64_t id, uint64_t at, const uint8_t *bytes,
+                     size_t size);
     /* Looks at all that hamgr needs of the server; `then` comes once, now or later. */
     void (*check)(struct service *s, service_checked *then, void *ctx);
     void (*describe)(const struct service *s, struct service_facts *ret);

@@ -109,6 +109,10 @@ void driver_add_fence(const struct driver *d, struct copy *copy);
  * before, how often is added to it, up to size. */
 bool driver_is_told(struct driver *d, char *text, size_t size);
 
+/* pass_log.c: service_host.ask_log, ctx: the driver; and what comes in. */
+bool pass_log_ask(void *ctx, uint8_t member, const struct service_log_ask *ask);
+void pass_log_take(struct driver *d, const struct link_peer *from, const struct wire_frame *frame);
+
 /* orders.c: requests of the command line, here or passed on by another member. */
 void orders_take_request(void *ctx, struct serve_call *call, const json_t *request);
 void orders_take_frame(struct daemon *d, const struct link_peer *from,

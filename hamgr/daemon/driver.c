@@ -185,6 +185,8 @@ static void configure(const struct driver *d, struct core_config *ret)
     ret->stall_timeout_ms = s->timing.stall_timeout_ms;
     ret->crash_wait_ms = s->timing.crash_wait_ms;
     ret->freeze_timeout_ms = s->timing.freeze_timeout_ms;
+    ret->rescue_timeout_ms = s->tail_rescue_timeout_ms;
+    ret->rescue_bytes = s->tail_rescue_max_bytes;
     settings_first_record(s, d->settings, &ret->first);
 }
 
@@ -215,7 +217,8 @@ static enum hm_rc open_service(struct driver *d, struct hm_err *err)
                   .on_copy = on_copy,
                   .on_done = on_done,
                   .on_died = on_died,
-                  .start_unit = start_unit },
+                  .start_unit = start_unit,
+                  .ask_log = pass_log_ask },
     };
 
     if (d->settings->kind != SERVICE_POSTGRES)

@@ -41,6 +41,12 @@ static void on_frame(void *ctx, const struct link_peer *from, const struct wire_
         log_info("linked member=%s", from->name);
         return;
     }
+    if (frame->type == WIRE_LOG_ASK || frame->type == WIRE_LOG_PIECE) {
+        driver = driver_of(d, frame->log.service);
+        if (driver != NULL)
+            pass_log_take(driver, from, frame);
+        return;
+    }
     if (frame->type != WIRE_MSG) {
         orders_take_frame(d, from, frame);
         return;

@@ -371,16 +371,17 @@ static void unblocked(struct op *op, enum conn_outcome outcome, const PGresult *
 
 /* A standby's readers may hold up replay for max_standby_streaming_delay. Who holds what is not
  * told for every kind of conflict; without an open transaction nobody holds anything. */
+const char *const op_unblock_sql =
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE backend_type = 'client backend' AND xact_start IS NOT NULL"
+    " AND application_name NOT LIKE 'hamgr%' AND EXISTS (SELECT FROM pg_stat_activity"
+    " WHERE backend_type = 'startup' AND (wait_event LIKE 'RecoveryConflict%'"
+    " OR wait_event_type IN ('Lock', 'BufferPin')))";
+
 static void unblock(struct op *op)
 {
     op_doing(op, "promote: ending readers that block replay");
-    op_ask_work(op,
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE backend_type = 'client backend' AND xact_start IS NOT NULL"
-                " AND application_name NOT LIKE 'hamgr%' AND EXISTS (SELECT FROM pg_stat_activity"
-                " WHERE backend_type = 'startup' AND (wait_event LIKE 'RecoveryConflict%'"
-                " OR wait_event_type IN ('Lock', 'BufferPin')))",
-                ASK_MS, unblocked);
+    op_ask_work(op, op_unblock_sql, ASK_MS, unblocked);
 }
 
 static void poll_timeline(struct op *op)

@@ -50,6 +50,8 @@ struct service {
     struct note_job *note_jobs;    /* owned: being written, or waiting for it */
     struct slots *slots;           /* owned */
     bool may_have_old;             /* an older copy may lie beside this one */
+    struct give_job *give_jobs;    /* owned: pieces of the log that are being read for another */
+    unsigned int give_jobs_n;
 };
 
 /* Probes anew, then calls `then` with the finding in s->seen (and the host's on_copy, too): what an
@@ -72,6 +74,14 @@ void postgres_carry_out(struct service *s, const struct core_effect *e);
 void postgres_op_drop(struct service *s);
 /* The server's main process ended, by itself or not: operations that need it fail now. */
 void postgres_op_note_death(struct service *s);
+
+/* rescue.c: service_type.give_log and .take_log. */
+bool postgres_give_log(struct service *s, const struct service_log_ask *ask,
+                       service_log_given *then, void *ctx);
+void postgres_take_log(struct service *s, uint64_t id, uint64_t at, const uint8_t *bytes,
+                       size_t size);
+/* Forgets what is being read; the worker is gone. */
+void postgres_drop_gives(struct service *s);
 
 /* names.c. The replication slot of a copy: hamgr_MEMBER_COPYID in the letters that slots allow. */
 void postgres_slot_name(char *buffer, size_t size, const char *member, uint64_t copy_id);

@@ -21,8 +21,8 @@ struct op_call {
 };
 
 static const struct op_kind *const kinds[] = {
-    &op_start, &op_stop, &op_promote,    &op_follow,    &op_freeze, &op_fetch,  &op_rewind,
-    &op_clone, &op_init, &op_checkpoint, &op_set_names, &op_prove,  &op_marker,
+    &op_start,  &op_rescue, &op_stop, &op_promote,    &op_follow,    &op_freeze, &op_fetch,
+    &op_rewind, &op_clone,  &op_init, &op_checkpoint, &op_set_names, &op_prove,  &op_marker,
 };
 
 /* --- calls -------------------------------------------------------------------------------------
@@ -109,6 +109,7 @@ static void free_op(struct op *op)
         event_free(op->timer);
     if (op->limit != NULL)
         event_free(op->limit);
+    free(op->own);
     free(op);
 }
 
@@ -322,7 +323,13 @@ static void job_done(struct worker_job *base)
 
 struct op_job *op_new_job(struct op *op, enum hm_rc (*run)(struct op_job *, struct hm_err *))
 {
-    struct op_job *job = calloc(1, sizeof *job);
+    return op_new_job_of(op, sizeof(struct op_job), run);
+}
+
+struct op_job *op_new_job_of(struct op *op, size_t size,
+                             enum hm_rc (*run)(struct op_job *, struct hm_err *))
+{
+    struct op_job *job = calloc(1, size);
 
     HM_BUG_ON(job == NULL);
     job->base.run = run_job;

@@ -95,6 +95,7 @@ struct op {
     uint64_t room[2];     /* bytes that are free there, and those of the old copy */
     bool is_measured;     /* room was looked at */
     bool is_removed;      /* the old copy was removed to make room */
+    void *own;            /* owned: what only this kind of operation keeps */
 };
 
 struct op_kind {
@@ -106,7 +107,7 @@ struct op_kind {
 };
 
 extern const struct op_kind op_start, op_stop, op_promote, op_follow, op_freeze, op_fetch,
-    op_rewind, op_clone, op_init, op_checkpoint, op_set_names, op_prove, op_marker;
+    op_rescue, op_rewind, op_clone, op_init, op_checkpoint, op_set_names, op_prove, op_marker;
 
 /* --- how it ends: the last thing that a step does --- */
 void op_succeed(struct op *op);
@@ -119,6 +120,9 @@ void op_look(struct op *op, op_step *then); /* the finding is in op->s->seen */
 void op_note(struct op *op, const struct notes *changed, op_step *then); /* fails the operation */
 /* A job with data_dir filled in; op_run_job() queues it, then `then`, or the operation fails. */
 struct op_job *op_new_job(struct op *op, enum hm_rc (*run)(struct op_job *, struct hm_err *));
+/* The same with more behind it; size: of all. */
+struct op_job *op_new_job_of(struct op *op, size_t size,
+                             enum hm_rc (*run)(struct op_job *, struct hm_err *));
 void op_run_job(struct op *op, struct op_job *job, op_step *then);
 void op_run_job_in(struct op *op, struct worker *worker, struct op_job *job, op_step *then);
 /* Jobs: text to the file path[0], durably, and back ("": there is none). */
@@ -146,6 +150,8 @@ void op_resolve(struct op *op, op_step *then);
 void op_doing(struct op *op, const char *format, ...) HM_PRINTF(2, 3);
 
 /* --- steps and jobs that several operations share --- */
+/* Ends readers that hold up replay. */
+extern const char *const op_unblock_sql;
 /* Job: data_dir is a standby that follows nobody, with names text if that is not empty; number
  * becomes the version. */
 enum hm_rc op_make_standby(struct op_job *job, struct hm_err *err) HM_MUST_CHECK;

@@ -198,6 +198,7 @@ static void close_service(struct service *s)
     worker_free(s->worker);
     probe_free(s->probe);
     free(s->signal_job);
+    postgres_drop_gives(s);
     while (s->note_jobs != NULL) {
         struct note_job *next = s->note_jobs->next;
 
@@ -293,6 +294,8 @@ const struct service_type service_postgres = {
     .carry_out = postgres_carry_out,
     .note_record = note_record,
     .note_fence = note_fence,
+    .give_log = postgres_give_log,
+    .take_log = postgres_take_log,
     .check = postgres_check,
     .describe = describe,
 };

@@ -112,6 +112,13 @@ const struct setting schema[] = {
       .help = "With async: a standby further behind than this does not take over by itself. Bytes, or with "
               "a unit in quotes: kB, MB, GB or TB." },
 
+    { TOP("tail_rescue_timeout_ms", TYPE_NUMBER), FIELD(schema_file, s.tail_rescue_timeout_ms), RANGE(0, MS_MAX),
+      .preset = "1000",
+      .help = "With async: when only the primary's server died and its host lives, a standby first fetches "
+              "what it lacks from there, for no longer than this; then nothing is lost. 0: never." },
+    { TOP("tail_rescue_max_bytes", TYPE_SIZE), FIELD(schema_file, s.tail_rescue_max_bytes), RANGE(0, SIZE_MAX_BYTES),
+      .preset = "256MB", .help = "... and no more than this; there must be room for it beside pg_wal." },
+
     /* --- this host --- */
     { TOP("state_dir", TYPE_PATH), FIELD(schema_file, s.state_dir), .preset = "/var/lib/hamgr",
       .help = "Where hamgrd keeps what it promised to the others. On a disk: a member whose files are lost "

@@ -95,6 +95,8 @@ struct settings {
     uint8_t services_n;
     struct settings_service service[HM_SERVICES_MAX];
     struct settings_timing timing;
+    hm_ms tail_rescue_timeout_ms; /* async: how long a dead primary's log is fetched; 0: never */
+    uint64_t tail_rescue_max_bytes;
     char state_dir[SETTINGS_PATH_MAX]; /* the voter's files: must survive a power loss */
     char run_dir[SETTINGS_PATH_MAX];   /* sockets and the fence's deadlines */
     enum settings_fence fence;

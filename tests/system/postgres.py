@@ -71,6 +71,10 @@ class Server:
             conf.write(SETTINGS)
         (self.data / 'pg_hba.conf').write_text(ACCESS)
 
+    @staticmethod
+    def bench_program():
+        return bin_dir() / 'pgbench'
+
     def copy_of(self, host):
         """A standby of the server on that host, without hamgr."""
         self._program('pg_basebackup', '-D', self.data, '-h', host.address, '-U', 'postgres',

@@ -117,6 +117,39 @@ def postmaster_killed(cluster, watch):
     return watch.finish()
 
 
+def pgbench(cluster, to):
+    """Full load on that server: eight clients that write as fast as they can."""
+    program = cluster.server[to].bench_program()
+    if cluster.server[to].query("SELECT to_regclass('pgbench_history')") == '':
+        cluster.client.run([program, '-i', '-q', '-s', '5', '-h', cluster.db[to].address,
+                            '-U', 'postgres', 'postgres'], timeout=60)
+    return cluster.client.start('pgbench', [program, '-n', '-c', '8', '-j', '2', '-T', '600', '-h',
+                                            cluster.db[to].address, '-U', 'postgres', 'postgres'],
+                                in_group=False)
+
+
+@watched
+def postmaster_killed_loaded(cluster, watch, behind=0):
+    """The same under full load; behind: so many acknowledgements does the standby not hear of
+    before, because what sends to it stands still."""
+    load = pgbench(cluster, watch.old)
+    server = cluster.server[watch.old]
+    try:
+        watch.moving.wait_acks(50)
+        pid = server.postmaster_pid()
+        sender = int(server.query("SELECT pid FROM pg_stat_replication WHERE state = 'streaming' LIMIT 1"))
+        if behind:
+            os.kill(sender, signal.SIGSTOP)
+            watch.moving.wait_acks(behind)
+        watch.mark()
+        os.kill(pid, signal.SIGKILL)
+        watch.wait_new_primary(LIMIT_S)
+    finally:
+        if load.is_running():
+            load.end(signal.SIGKILL)
+    return watch.finish()
+
+
 @watched
 def host_lost(cluster, watch):
     """The power of the primary's host goes; it comes back, booted, when another has taken over."""

@@ -73,6 +73,7 @@ static void everything_can_be_set(void **state)
         "node = \"db2\"; ttl_ms = 2000; heartbeat_ms = 300; fence_margin_ms = 150;\n"
         "freeze_timeout_ms = 400; check_interval_ms = 100; check_timeout_ms = 900;\n"
         "stall_timeout_ms = 800; crash_wait_ms = 0; state_dir = \"/s\"; run_dir = \"/r\";\n"
+        "tail_rescue_timeout_ms = 0; tail_rescue_max_bytes = \"1GB\";\n"
         "fence = \"child\"; gate = false; watchdog = \"/dev/watchdog\"; user = \"pg\";\n"
         "members = ( { name = \"db1\"; address = \"h1:1\"; priority = -7; },\n"
         "{ name = \"db2\"; address = \"[fd00::2]:65535\"; nofailover = true; } );\n"
@@ -93,6 +94,8 @@ static void everything_can_be_set(void **state)
     assert_int_equal(s.timing.check_timeout_ms, 900);
     assert_int_equal(s.timing.stall_timeout_ms, 800);
     assert_int_equal(s.timing.crash_wait_ms, 0);
+    assert_int_equal(s.tail_rescue_timeout_ms, 0);
+    assert_int_equal(s.tail_rescue_max_bytes, 1 << 30);
     assert_string_equal(s.state_dir, "/s");
     assert_string_equal(s.run_dir, "/r");
     assert_int_equal(s.fence, SETTINGS_FENCE_CHILD);
