@@ -321,11 +321,6 @@ static void job_done(struct worker_job *base)
     free(job);
 }
 
-struct op_job *op_new_job(struct op *op, enum hm_rc (*run)(struct op_job *, struct hm_err *))
-{
-    return op_new_job_of(op, sizeof(struct op_job), run);
-}
-
 struct op_job *op_new_job_of(struct op *op, size_t size,
                              enum hm_rc (*run)(struct op_job *, struct hm_err *))
 {

@@ -119,10 +119,14 @@ void op_after(struct op *op, hm_ms after_ms, op_step *then);
 void op_look(struct op *op, op_step *then); /* the finding is in op->s->seen */
 void op_note(struct op *op, const struct notes *changed, op_step *then); /* fails the operation */
 /* A job with data_dir filled in; op_run_job() queues it, then `then`, or the operation fails. */
-struct op_job *op_new_job(struct op *op, enum hm_rc (*run)(struct op_job *, struct hm_err *));
-/* The same with more behind it; size: of all. */
+/* size: of the job with what belongs to it behind it. */
 struct op_job *op_new_job_of(struct op *op, size_t size,
                              enum hm_rc (*run)(struct op_job *, struct hm_err *));
+static inline struct op_job *op_new_job(struct op *op,
+                                        enum hm_rc (*run)(struct op_job *, struct hm_err *))
+{
+    return op_new_job_of(op, sizeof(struct op_job), run);
+}
 void op_run_job(struct op *op, struct op_job *job, op_step *then);
 void op_run_job_in(struct op *op, struct worker *worker, struct op_job *job, op_step *then);
 /* Jobs: text to the file path[0], durably, and back ("": there is none). */
