@@ -113,8 +113,9 @@ bool core_copy_lags(const struct core *c, const struct record *r)
         return false;
     if (core_primary_offset(c, r) > offset)
         offset = core_primary_offset(c, r);
-    if (c->heard_epoch == r->epoch && c->heard_offset > offset)
-        offset = c->heard_offset;
+    for (unsigned slot = 0; slot < HM_MEMBERS_MAX; slot++)
+        if (c->heard[slot].epoch == r->epoch && c->heard[slot].offset > offset)
+            offset = c->heard[slot].offset;
     return !is_within(offset, c->copy.at.offset, r->max_lag_bytes);
 }
 

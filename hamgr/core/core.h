@@ -151,10 +151,11 @@ struct core {
     hm_ms copy_since_ms;   /* when the own copy was first seen under its present id */
     uint64_t seen_epoch;   /* of the holder whose ... */
     uint64_t seen_offset;  /* ... furthest position this is */
-    uint64_t heard_epoch;
-    uint64_t heard_offset; /* the old primary's, as told with the promises */
-    struct record draft;   /* what ACCEPT carries */
-    struct record hint;    /* while nothing is accepted here: what another voter accepted */
+    struct {
+        uint64_t epoch, offset; /* of the old primary, as each voter told with its promise */
+    } heard[HM_MEMBERS_MAX];
+    struct record draft; /* what ACCEPT carries */
+    struct record hint;  /* while nothing is accepted here: what another voter accepted */
     struct freeze_answer answers[HM_MEMBERS_MAX];
     uint8_t rescue_from; /* the dead primary's slot, and how far its log goes */
     struct position rescue_upto;

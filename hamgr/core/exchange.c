@@ -262,16 +262,13 @@ static void adopt(struct core *c, const struct msg *m)
     c->adopted_ballot = m->accepted;
 }
 
-/* What a voter heard of the primary counts for the record that it accepted. */
-static void note_heard(struct core *c, const struct msg *m)
+/* What a voter heard of the primary counts for the record that it accepted. One that accepted
+ * another epoch, even a later one that was never chosen, takes nothing away from what others heard.
+ */
+static void note_heard(struct core *c, uint8_t from, const struct msg *m)
 {
-    uint64_t epoch = m->record != NULL ? m->record->epoch : 0;
-
-    if (epoch < c->heard_epoch)
-        return;
-    if (epoch > c->heard_epoch || m->at.offset > c->heard_offset)
-        c->heard_offset = m->at.offset;
-    c->heard_epoch = epoch;
+    c->heard[from].epoch = m->record != NULL ? m->record->epoch : 0;
+    c->heard[from].offset = m->at.offset;
 }
 
 /* A refusal that ends by itself says when: ask again then, or a heartbeat later, for a lease may be
@@ -355,7 +352,7 @@ static void note_answer(struct core *c, uint8_t from, const struct msg *m)
                (c->state == ST_PREPARE || c->state == ST_HOLDER_PREPARE)) {
         if (m->refusal == REFUSE_NOTHING) {
             adopt(c, m);
-            note_heard(c, m);
+            note_heard(c, from, m);
         } else
             note_higher(c, m);
         count_vote(c, from, m);

@@ -54,8 +54,7 @@ static void begin_attempt(struct core *c)
     /* Before the first record a slot is whoever answers now: a replaced disk is another member. */
     if (core_known(c)->epoch == 0)
         memset(c->incarnations, 0, sizeof c->incarnations);
-    c->heard_offset = 0;
-    c->heard_epoch = 0;
+    memset(c->heard, 0, sizeof c->heard);
     c->attempt_seq = (uint32_t)prng_next(&c->prng);
     begin_phase(c);
 }

@@ -201,8 +201,9 @@ static uint64_t known_end(const struct check *ck, const struct record *r)
 
         if (c != NULL && c->seen_epoch == r->epoch && c->seen_offset > end)
             end = c->seen_offset;
-        if (c != NULL && c->heard_epoch == r->epoch && c->heard_offset > end)
-            end = c->heard_offset;
+        for (unsigned slot = 0; c != NULL && slot < HM_MEMBERS_MAX; slot++)
+            if (c->heard[slot].epoch == r->epoch && c->heard[slot].offset > end)
+                end = c->heard[slot].offset;
     }
     return end;
 }

@@ -58,11 +58,14 @@ static void print_copy(const struct sim *w, unsigned int s, unsigned int h, FILE
 /* What this member heard of the primary, and what keeps it from being followed or waited for. */
 static void print_view(const struct core *c, FILE *out)
 {
-    fprintf(out, "       saw the primary of epoch %lu at %lu, and heard of epoch %lu at %lu%s%s\n",
-            (unsigned long)c->seen_epoch, (unsigned long)c->seen_offset,
-            (unsigned long)c->heard_epoch, (unsigned long)c->heard_offset,
-            c->wants_rebuild ? ", wants rebuild" : "",
+    fprintf(out, "       saw the primary of epoch %lu at %lu%s%s", (unsigned long)c->seen_epoch,
+            (unsigned long)c->seen_offset, c->wants_rebuild ? ", wants rebuild" : "",
             c->config.is_nofailover ? ", nofailover" : "");
+    for (unsigned int slot = 0; slot < HM_MEMBERS_MAX; slot++)
+        if (c->heard[slot].epoch != 0)
+            fprintf(out, ", %u told of epoch %lu at %lu", slot, (unsigned long)c->heard[slot].epoch,
+                    (unsigned long)c->heard[slot].offset);
+    fputc('\n', out);
 }
 
 void sim_print_state(const struct sim *w, FILE *out)

@@ -108,6 +108,40 @@ static void what_the_holder_told_last_counts_for_the_lag(void **state)
     stays_because("its copy is further behind than max_lag_bytes");
 }
 
+static void answers_for_db3(enum msg_type type)
+{
+    struct msg m = told_message(&t, DB3, type);
+
+    m.ballot = t.core.mine;
+    m.seq = t.core.attempt_seq;
+    m.accepted = told_ballot(7, DB1);
+    m.record = &record;
+    m.at.offset = 2000 + record.max_lag_bytes + 1;
+    (void)told_hear(&t, &m);
+}
+
+/* db2 accepted its own next epoch once, and nobody else did: what db3 heard of the primary of the
+ * epoch that is adopted in the end counts all the same. */
+static void what_a_voter_heard_counts_beside_an_epoch_that_was_not_chosen(void **state)
+{
+    struct voter_state *own = &t.core.voter.durable;
+
+    (void)state;
+    t.deaf = 0x1ff;
+    starts();
+    own->accepted = told_ballot(6, DB2);
+    own->record.version++;
+    own->record.epoch++;
+    own->record.holder = DB2;
+    own->record.copy_id = told_copy_id(DB2);
+    (void)first_prevote_ms();
+    answers_for_db3(MSG_PREVOTE_ANSWER);
+    assert_string_equal(core_state_name(t.core.state), "prepare");
+    told_run(&t, t.now_ms + 5); /* the own promise is on disk */
+    answers_for_db3(MSG_PREPARE_ANSWER);
+    assert_true(told_has(&t, "the record adopted forbids it"));
+}
+
 static void a_copy_that_has_not_read_all_its_log_may_not(void **state)
 {
     (void)state;
@@ -390,6 +424,7 @@ int main(void)
         TEST(a_copy_one_byte_further_behind_may_not),
         TEST(without_a_limit_nobody_is_too_far_behind),
         TEST(what_the_holder_told_last_counts_for_the_lag),
+        TEST(what_a_voter_heard_counts_beside_an_epoch_that_was_not_chosen),
         TEST(a_copy_that_has_not_read_all_its_log_may_not),
         TEST(a_copy_of_another_system_may_not),
         TEST(the_longer_log_goes_first),
