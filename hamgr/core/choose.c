@@ -242,6 +242,15 @@ static bool is_counted(const struct record *r, const struct freeze_answer *a)
     return a->is_there && record_is_on_history(r, &a->at, a->began_epoch);
 }
 
+/* The own answer is of what the copy is now: the same data, frozen and not restarted since. What a
+ * Redis server had is gone with its process. */
+bool core_own_answer_stands(const struct core *c)
+{
+    return c->answers[c->self].is_there && c->copy.state == COPY_STANDBY &&
+           c->copy.copy_id == c->answers[c->self].copy_id && c->freeze.is_frozen &&
+           c->freeze.server_id == c->copy.server_id;
+}
+
 uint8_t core_longer_log(const struct core *c)
 {
     const struct record *r = core_base(c);
@@ -292,7 +301,7 @@ bool core_logs_suffice(struct core *c)
 {
     const struct record *r = core_base(c);
 
-    if (!is_counted(r, &c->answers[c->self]))
+    if (!is_counted(r, &c->answers[c->self]) || !core_own_answer_stands(c))
         return false;
     if (r->durability != DURABILITY_ASYNC && !pairs_are_met(c, r))
         return false;

@@ -305,6 +305,10 @@ static void want_frozen_logs(struct core *c)
 {
     struct msg own = { .type = MSG_FREEZE, .ballot = c->mine };
 
+    if (c->answers[c->self].is_there && !core_own_answer_stands(c)) {
+        c->answers[c->self].is_there = false; /* it answers anew, with what it has now */
+        c->granted &= (uint16_t)~core_slot_bit(c->self);
+    }
     if (!c->answers[c->self].is_there && !c->voter.is_writing && is_time_to_ask(c, c->self))
         core_ask_own_voter(c, &own);
     ask_slots(c, record_db_members(core_base(c)), MSG_FREEZE);

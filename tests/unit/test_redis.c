@@ -156,6 +156,26 @@ static void the_named_member_holds_its_epoch_again_behind_a_closed_gate(void **s
     assert_false(t.copy.is_gate_open);
 }
 
+/* What it froze and told is gone with the process: it may not take over with what it has now. */
+static void who_loses_its_data_after_the_freeze_does_not_take_over(void **state)
+{
+    (void)state;
+    record.durability = record.goal = DURABILITY_SYNC;
+    record.pairs[0] = (struct pair){ .n = 1, .need = 1 };
+    record.pairs[0].copies[0] = (struct copy_name){ .copy_id = told_copy_id(DB2), .member = DB2 };
+    t.frozen = 0; /* db1 is heard, and takes its time */
+    (void)told_start_all(&t, &record, START_MS);
+    while (!t.core.answers[DB2].is_there && t.now_ms < START_MS + 10000)
+        told_run(&t, t.now_ms + 1);
+    assert_string_equal(core_state_name(t.core.state), "freeze");
+    t.copy.copy_id++;
+    t.copy.server_id++;
+    t.copy.at = (struct position){ .timeline = 99 };
+    told_run(&t, t.now_ms + 5000);
+    assert_false(told_has(&t, "no acknowledged commit can be missing"));
+    assert_int_equal(core_record(&t.core)->epoch, record.epoch);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, make_world)
@@ -168,6 +188,7 @@ int main(void)
         TEST(a_server_that_lost_its_data_gives_the_lease_away),
         TEST(a_server_that_came_back_with_most_goes_on),
         TEST(the_named_member_holds_its_epoch_again_behind_a_closed_gate),
+        TEST(who_loses_its_data_after_the_freeze_does_not_take_over),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
