@@ -231,6 +231,17 @@ static bool pairs_allow(struct check *ck, const struct record *r, const struct c
     return true;
 }
 
+/* Redis draws its replication id when it is promoted. Where it and its host are lost before the
+ * record has learned the id, what streamed from it is of no timeline that the record knows: nobody
+ * can tell it from a copy that diverged. */
+static bool is_of_known_timeline(const struct record *r, const struct core *c)
+{
+    for (unsigned i = 0; i < r->timelines_n; i++)
+        if (r->timelines[i].timeline == c->copy.at.timeline)
+            return true;
+    return r->kind != SERVICE_REDIS;
+}
+
 static bool is_eligible(struct check *ck, const struct record *r, uint8_t slot)
 {
     int node = member_that_lives(ck, r, slot);
@@ -244,7 +255,7 @@ static bool is_eligible(struct check *ck, const struct record *r, uint8_t slot)
         return false;
     if (slot == r->holder && copy.copy_id == r->copy_id)
         return r->kind != SERVICE_REDIS || copy.state != COPY_DOWN;
-    if (!is_of_the_line(ck, &copy) || c->config.is_nofailover)
+    if (!is_of_the_line(ck, &copy) || !is_of_known_timeline(r, c) || c->config.is_nofailover)
         return false;
     if (r->durability == DURABILITY_ASYNC)
         return copy.end + r->max_lag_bytes >= known_end(ck, r);

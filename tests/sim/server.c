@@ -274,7 +274,7 @@ static void look_for_loss(struct sim *w, unsigned int service, unsigned int host
         sim_log_has(w, service, db->branch, db->end, c->acked_branch, c->acked_end))
         return;
     w->stats.lossy++;
-    if (w->plan.profile == PROFILE_CALM && w->is_measuring && c->gap_kind == GAP_KILLED &&
+    if (w->plan.profile == PROFILE_CALM && c->gap_from_us >= 0 && c->gap_kind == GAP_KILLED &&
         !is_redis(w, service))
         sim_violated(w, "P3", "host %s is promoted without %lu, which a live host still has",
                      w->host[host].name, (unsigned long)c->acked_end);
