@@ -12,7 +12,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
-enum { CLI_ARGS_MAX = 3 }; /* words of a command line, with those of the command */
+enum { CLI_ARGS_MAX = 2 + HM_MEMBERS_MAX }; /* words of a command line, with those of the command */
 
 /* Options, as bits: a command says which ones it knows. */
 enum cli_option {
@@ -96,12 +96,15 @@ void cli_print_json(struct cli *c, const json_t *j);
 /* --- the commands ----------------------------------------------------------------------------- */
 
 cli_command cli_status, cli_history, cli_switchover, cli_pause, cli_resume, cli_check,
-    cli_config_check, cli_keygen, cli_guard, cli_member_list, cli_version, cli_help, cli_completion;
+    cli_config_check, cli_keygen, cli_guard, cli_member_list, cli_explain, cli_what_if, cli_version,
+    cli_help, cli_completion;
 
 /* The documents as tables, for the commands and for tests. */
 void cli_print_status(struct cli *c, const json_t *status);
 void cli_print_history(struct cli *c, const json_t *history);
 void cli_print_members(struct cli *c, const json_t *members);
+void cli_print_explain(struct cli *c, const json_t *answer);
+void cli_print_what_if(struct cli *c, const json_t *answer);
 /* Returns how many checks were not passed. */
 size_t cli_print_checks(struct cli *c, const json_t *checks);
 

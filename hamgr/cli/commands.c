@@ -13,6 +13,8 @@
 const struct cli_row cli_rows[] = {
     { "status",       "",          "what the cluster is, and why",                    CLI_SERVICE | CLI_JSON | CLI_WATCH,                0, cli_status },
     { "history",      "",          "who was primary, since when, and why",            CLI_SERVICE | CLI_JSON,                            0, cli_history },
+    { "explain",      "",          "who could take over now, and who not, and why",   CLI_SERVICE | CLI_JSON,                            0, cli_explain },
+    { "what-if lose", "MEMBER...", "what would be if these members were lost",        CLI_SERVICE | CLI_JSON,                            HM_MEMBERS_MAX, cli_what_if },
     { "switchover",   "",          "hand the primary over to another member",         ORDER | CLI_TO | CLI_DRY_RUN,                      0, cli_switchover },
     { "pause",        "",          "no automatic action until 'resume'",              ORDER,                                             0, cli_pause },
     { "resume",       "",          "automatic failover again",                        ORDER,                                             0, cli_resume },

@@ -393,6 +393,28 @@ static json_t *look(struct daemon *d, const char *command, const char *service)
     return document;
 }
 
+static void explain(struct daemon *d, struct serve_call *call, const json_t *request)
+{
+    struct report *r = calloc(1, sizeof *r);
+    json_t *document = NULL;
+    struct ctl_request asked;
+    struct hm_err err;
+    enum hm_rc rc;
+
+    if (r == NULL) {
+        serve_fail(call, HM_FAILED, "hamgrd has no memory left", NULL);
+        return;
+    }
+    ctl_read(request, &asked);
+    daemon_fill_report(d, r);
+    rc = report_explain(r, &asked, &document, &err);
+    free(r);
+    if (rc != HM_OK)
+        serve_fail(call, rc, err.text, "'hamgr member list' and 'hamgr status' show the names");
+    else
+        serve_answer(call, HM_OK, document);
+}
+
 static void checked(void *ctx, const struct service_finding *findings, size_t n)
 {
     struct serve_call *call = ctx;
@@ -425,6 +447,10 @@ void orders_take_request(void *ctx, struct serve_call *call, const json_t *reque
     if (is_order(command)) {
         log_notice("request command=%s service=%s", command, text_of(request, "service"));
         take_order_request(d, &a, request);
+        return;
+    }
+    if (strcmp(command, "explain") == 0) {
+        explain(d, call, request);
         return;
     }
     if (strcmp(command, "check") == 0) {

@@ -9,6 +9,7 @@
 #include "core/core.h"
 #include "net/link.h"
 #include "settings/settings.h"
+#include "wire/ctl.h"
 
 #include <jansson.h>
 
@@ -38,6 +39,11 @@ struct report {
 json_t *report_status(const struct report *r, const char *service);
 json_t *report_history(const struct report *r, const char *service);
 json_t *report_members(const struct report *r);
+
+/* Who could take over and why not; with members, what if they were lost (report_explain.c).
+ * HM_BAD_INPUT: one of them is none. *ret is the caller's; NULL with HM_OK: no memory. */
+enum hm_rc report_explain(const struct report *r, const struct ctl_request *request, json_t **ret,
+                          struct hm_err *err) HM_MUST_CHECK;
 
 /* Warnings that a person should act on ("w1 has not been heard for 12 s: one failure away from an
  * outage"), one line each; returns how many lines were written. */

@@ -97,12 +97,29 @@ static enum hm_rc check_timeout(const json_t *value, struct hm_err *err)
     return HM_OK;
 }
 
+static enum hm_rc check_names(const json_t *value, struct hm_err *err)
+{
+    const json_t *name;
+    size_t i;
+
+    if (!json_is_array(value) || json_array_size(value) > HM_MEMBERS_MAX)
+        return hm_fail(err, HM_BAD_INPUT, "a list of names has at most %d", HM_MEMBERS_MAX);
+    json_array_foreach(value, i, name)
+    {
+        enum hm_rc rc = check_name(name, err);
+
+        if (rc != HM_OK)
+            return rc;
+    }
+    return HM_OK;
+}
+
 static const struct {
     const char *key;
     enum hm_rc (*check)(const json_t *value, struct hm_err *err);
 } fields[] = {
     { "command", check_command }, { "service", check_name },       { "to", check_name },
-    { "dry_run", check_bool },    { "timeout_ms", check_timeout },
+    { "dry_run", check_bool },    { "timeout_ms", check_timeout }, { "members", check_names },
 };
 
 static enum hm_rc check_field(const char *key, const json_t *value, struct hm_err *err)
@@ -159,17 +176,23 @@ static void copy_name(char to[HM_NAME_MAX], const json_t *value)
 
 void ctl_read(const json_t *request, struct ctl_request *ret)
 {
+    const json_t *members;
+
     memset(ret, 0, sizeof *ret);
     ret->command = find_command(json_string_value(json_object_get(request, "command")));
     copy_name(ret->service, json_object_get(request, "service"));
     copy_name(ret->to, json_object_get(request, "to"));
     ret->is_dry_run = json_is_true(json_object_get(request, "dry_run"));
     ret->timeout_ms = json_integer_value(json_object_get(request, "timeout_ms"));
+    members = json_object_get(request, "members");
+    ret->members_n = json_array_size(members);
+    for (size_t i = 0; i < ret->members_n; i++)
+        copy_name(ret->member[i], json_array_get(members, i));
 }
 
 json_t *ctl_make(const struct ctl_request *request)
 {
-    json_t *j = json_object();
+    json_t *j = json_object(), *members = json_array();
     int rc;
 
     rc = json_object_set_new(j, "command", json_string(ctl_command_name(request->command)));
@@ -181,6 +204,11 @@ json_t *ctl_make(const struct ctl_request *request)
         rc |= json_object_set_new(j, "dry_run", json_true());
     if (request->timeout_ms != 0)
         rc |= json_object_set_new(j, "timeout_ms", json_integer(request->timeout_ms));
+    for (size_t i = 0; i < request->members_n; i++)
+        rc |= json_array_append_new(members, json_string(request->member[i]));
+    if (request->members_n != 0)
+        rc |= json_object_set(j, "members", members);
+    json_decref(members);
     if (rc == 0)
         return j;
     json_decref(j);

@@ -24,6 +24,7 @@ enum {
     X(CTL_STATUS, "status")                                                                        \
     X(CTL_HISTORY, "history")                                                                      \
     X(CTL_MEMBERS, "members")                                                                      \
+    X(CTL_EXPLAIN, "explain")                                                                      \
     X(CTL_SWITCHOVER, "switchover")                                                                \
     X(CTL_PAUSE, "pause")                                                                          \
     X(CTL_RESUME, "resume")                                                                        \
@@ -44,6 +45,8 @@ struct ctl_request {
     char to[HM_NAME_MAX];      /* empty: not named */
     bool is_dry_run;
     hm_ms timeout_ms; /* 0: not named */
+    size_t members_n;
+    char member[HM_MEMBERS_MAX][HM_NAME_MAX]; /* explain: supposed to be lost */
 };
 
 /* Exit codes of `hamgr`, and "rc" in every answer: documented and stable. */

@@ -1,5 +1,6 @@
 """What operators ask for, what is refused, and who may ask."""
 
+import json
 import os
 
 
@@ -33,6 +34,23 @@ def test_switchover_is_refused_with_a_reason(get_cluster):
     assert c.server[primary].is_primary()
     scenarios.power_is_back(c, c.db[standby])
     assert c.wait_healthy(60) == primary
+
+
+def test_what_would_be_is_what_is(get_cluster):
+    c = get_cluster(ASYNC)
+    primary, standby = c.primary(), c.standby()
+    asked = c.hamgr(c.db[standby], 'what-if', 'lose', primary, '--json')
+    assert asked.returncode == 0, asked.stderr
+    told = json.loads(asked.stdout)['services'][0]
+    assert (told['outcome'], told['successor']) == ('takeover', standby)
+    both = c.hamgr(c.db[primary], 'what-if', 'lose', primary, standby)
+    assert 'no majority' in both.stdout
+    c.db[primary].power_off()
+    wait_until('the one that was named takes over', lambda: c.server[standby].is_primary(), 30)
+    alone = json.loads(c.hamgr(c.db[standby], 'explain', '--json').stdout)['services'][0]
+    assert {m['name']: m['verdict'] for m in alone['members']} == {primary: 'silent', standby: 'leads'}
+    scenarios.power_is_back(c, c.db[primary])
+    c.wait_healthy(60)
 
 
 def test_paused_cluster_does_nothing(get_cluster):

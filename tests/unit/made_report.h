@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { DB1, DB2, W1, MADE_MEMBERS };
+enum { DB1, DB2, W1 };
 
 #define MADE_NOW_MS 1000000
 
@@ -19,12 +19,12 @@ static struct report made;
 static struct record *made_rec; /* of made_core: what it accepted */
 
 /* Links are told by the test: the real ones need the members at their other ends. */
-static struct link_state made_links[MADE_MEMBERS];
+static struct link_state made_links[HM_MEMBERS_MAX];
 
 void link_look(const struct link_cluster *c, const char *name, struct link_state *ret)
 {
     assert_ptr_equal(c, &made_links);
-    for (unsigned slot = 0; slot < MADE_MEMBERS; slot++)
+    for (unsigned slot = 0; slot < HM_MEMBERS_MAX; slot++)
         if (strcmp(made_rec->member[slot].name, name) == 0) {
             *ret = made_links[slot];
             return;

@@ -147,7 +147,9 @@ static void what_a_command_does_not_know_is_refused(void **state)
     is_usage("status db2", "'status' takes no 'db2'; 'hamgr help status' says");
     is_usage("switchover db2", "'switchover' takes no 'db2'");
     is_usage("keygen a b", "'keygen' takes no 'b'");
-    is_usage("config check a b", "'b' is one word too many");
+    is_usage("config check a b", "'config check' takes no 'b'");
+    is_usage("what-if lose 1 2 3 4 5 6 7 8 9 10", "'10' is one word too many");
+    is_usage("what-if lose", "lose which members?");
     is_usage("config check @ --config @", "not both");
 }
 

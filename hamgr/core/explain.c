@@ -1,0 +1,266 @@
+#include "core/explain.h"
+
+#include "core/inner.h"
+
+#include <string.h>
+
+#define RULE_REFUSES_FIRST 31 /* the rows of ST_STANDING that refuse, in the decision table */
+
+static const char *const verdict_names[] = {
+#define X(name, text) [name] = text,
+    EXPLAIN_VERDICTS(X)
+#undef X
+};
+
+static const char *const outcome_names[] = {
+#define X(name, text) [name] = text,
+    EXPLAIN_OUTCOMES(X)
+#undef X
+};
+
+const char *explain_verdict_name(enum explain_verdict v)
+{
+    return (unsigned)v < EXPLAIN_VERDICTS_N ? verdict_names[v] : "?";
+}
+
+const char *explain_outcome_name(enum explain_outcome o)
+{
+    return (unsigned)o < EXPLAIN_OUTCOMES_N ? outcome_names[o] : "?";
+}
+
+static unsigned count(uint16_t slots)
+{
+    unsigned n = 0;
+
+    for (; slots != 0; slots &= (uint16_t)(slots - 1))
+        n++;
+    return n;
+}
+
+/* --- a member's own view -----------------------------------------------------------------------
+ */
+
+/* Everybody as this member knows them, itself among them; nobody who is lost. */
+static void collect_view(struct core *s, const struct core *c, uint16_t gone)
+{
+    hm_ms since_ms = c->now_ms - core_ttl_ms(c);
+    struct gossip mine;
+
+    if (c->self != HM_NOBODY) {
+        core_make_gossip(s, &mine);
+        view_note_gossip(&s->view, c->self, &mine, c->now_ms);
+    }
+    for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++) {
+        if ((gone & core_slot_bit(slot)) != 0 || s->view.peer[slot].heard_ms < since_ms)
+            view_forget(&s->view, slot);
+        else if (s->view.peer[slot].is_known)
+            s->view.peer[slot].heard_ms = c->now_ms; /* late is not lost, here */
+    }
+}
+
+static void copy_of_gossip(struct copy *copy, const struct gossip *g, const struct record *r)
+{
+    memset(copy, 0, sizeof *copy);
+    copy->state = g->copy;
+    copy->copy_id = g->copy_id;
+    copy->at = g->at;
+    copy->began_epoch = g->began_epoch;
+    copy->is_final = g->is_final;
+    copy->is_healthy = g->is_healthy;
+    copy->follows = g->follows;
+    copy->is_streaming = g->is_streaming;
+    copy->system_id = r->system_id; /* not told, and refused by the member itself */
+}
+
+/* Turns a core into that of another member; what gossip does not tell is taken to be well. */
+static void become(struct core *s, uint8_t slot)
+{
+    const struct record *r = core_known(s);
+    const struct gossip *g = &s->view.peer[slot].gossip;
+
+    s->self = slot;
+    s->state = ST_STANDING;
+    s->config.role = r->member[slot].role;
+    s->config.incarnation = r->member[slot].incarnation;
+    memcpy(s->config.name, r->member[slot].name, sizeof s->config.name);
+    s->config.priority = g->priority;
+    s->config.is_nofailover = g->is_nofailover;
+    s->wants_rebuild = g->wants_rebuild;
+    s->is_yielded_to = false;
+    s->has_copy = true;
+    copy_of_gossip(&s->copy, g, r);
+    s->copy.fence_answers = true;
+    s->copy_noted_ms = s->now_ms;
+    s->voter.born_ms = s->now_ms - s->voter.durable.max_ttl_ms;
+    s->voter.is_blank = false;
+    s->view.healthy_since_ms = HM_NEVER;
+    s->released_at_ms = g->released ? s->now_ms : HM_PAST;
+}
+
+/* --- one member --------------------------------------------------------------------------------
+ */
+
+/* The row that keeps it from standing; 0: none does. */
+static uint16_t refusing_rule(struct core *s)
+{
+    for (size_t i = 0; i < rules_n; i++)
+        if (rules[i].state == ST_STANDING && rules[i].id >= RULE_REFUSES_FIRST &&
+            rules[i].id < RULE_NAMED && rules[i].when(s))
+            return rules[i].id;
+    return 0;
+}
+
+static bool is_counted(const struct core *s, const struct record *r, const struct copy_name *name)
+{
+    const struct gossip *g = &s->view.peer[name->member].gossip;
+
+    return s->view.peer[name->member].is_known && g->copy == COPY_STANDBY && !g->wants_rebuild &&
+           g->copy_id == name->copy_id && record_is_on_history(r, &g->at, g->began_epoch);
+}
+
+/* 6.1 with everybody answering who is heard: the pair that is shortest of logs. */
+static void count_logs(const struct core *s, struct explained *e)
+{
+    const struct record *r = core_known(s);
+
+    for (unsigned i = 0; i < r->pairs_n; i++) {
+        const struct pair *p = &r->pairs[i];
+        uint8_t logs = 0, needed = (uint8_t)(p->n - p->need + 1);
+
+        for (unsigned k = 0; k < p->n; k++)
+            logs += is_counted(s, r, &p->copies[k]);
+        if (i > 0 && logs - needed >= e->logs - e->needed)
+            continue;
+        e->logs = logs;
+        e->needed = needed;
+    }
+}
+
+static bool needs_logs(struct core *s)
+{
+    const struct record *r = core_known(s);
+
+    return r->epoch != 0 && r->durability != DURABILITY_ASYNC && !core_is_holder_copy(s, r);
+}
+
+static void judge(struct core *s, bool has_votes, struct explained *e)
+{
+    e->rule = refusing_rule(s);
+    if (needs_logs(s))
+        count_logs(s, e);
+    if (e->rule != 0)
+        e->verdict = EXPLAIN_REFUSED;
+    else if (e->logs < e->needed)
+        e->verdict = EXPLAIN_FEW_LOGS;
+    else if (!has_votes)
+        e->verdict = EXPLAIN_NO_VOTES;
+    else
+        e->verdict = EXPLAIN_CAN;
+    if (e->verdict == EXPLAIN_CAN)
+        (void)core_is_first_in_line(s, &e->rank);
+}
+
+static void explain_member(const struct core *base, const struct core *c, uint8_t slot,
+                           bool has_votes, struct explained *e)
+{
+    struct core s = *base;
+    const struct record *r = core_known(&s);
+    uint64_t top = core_primary_offset(c, r);
+
+    if (slot != c->self)
+        become(&s, slot);
+    e->has_gossip = s.copy.at.offset != 0;
+    e->at = s.copy.at;
+    e->behind = top > e->at.offset ? top - e->at.offset : 0;
+    judge(&s, has_votes, e);
+}
+
+/* --- all of them -------------------------------------------------------------------------------
+ */
+
+static bool is_commit_short(const struct core *base, const struct record *r, uint16_t lost)
+{
+    for (unsigned i = 0; i < r->pairs_n; i++) {
+        const struct pair *p = &r->pairs[i];
+        unsigned left = 0;
+
+        for (unsigned k = 0; k < p->n; k++)
+            left += base->view.peer[p->copies[k].member].is_known &&
+                    (lost & core_slot_bit(p->copies[k].member)) == 0;
+        if (left < p->need)
+            return true;
+    }
+    return false;
+}
+
+static void count_votes(const struct core *base, uint16_t lost, struct explanation *ret)
+{
+    const struct record *r = core_known(base);
+    uint16_t heard = view_heard(&base->view, base->now_ms) & (uint16_t)~lost;
+    uint16_t votes = heard & r->voters;
+
+    ret->voters = (uint8_t)count(r->voters);
+    ret->majority = (uint8_t)(ret->voters / 2 + 1);
+    ret->votes = (uint8_t)count(votes);
+    ret->is_last_majority = record_is_majority(r, heard) && ret->votes == ret->majority;
+}
+
+static void foresee(const struct core *base, uint16_t lost, struct explanation *ret)
+{
+    const struct record *r = core_known(base);
+    uint16_t heard = view_heard(&base->view, base->now_ms) & (uint16_t)~lost;
+    bool is_led = ret->leader != HM_NOBODY && (lost & core_slot_bit(ret->leader)) == 0;
+
+    ret->outcome = OUTCOME_NOBODY;
+    for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++)
+        if (ret->member[slot].verdict == EXPLAIN_CAN &&
+            (ret->successor == HM_NOBODY ||
+             ret->member[slot].rank < ret->member[ret->successor].rank))
+            ret->successor = slot;
+    ret->within_ms = r->ttl_ms;
+    if (!record_is_majority(r, heard)) {
+        ret->outcome = OUTCOME_STOPS;
+    } else if (is_led) {
+        ret->outcome = OUTCOME_STAYS;
+        ret->commits_wait = r->durability != DURABILITY_ASYNC && is_commit_short(base, r, lost);
+    } else if (ret->successor != HM_NOBODY) {
+        ret->outcome = OUTCOME_TAKEOVER;
+        if (r->durability == DURABILITY_ASYNC) {
+            ret->at_risk = ret->member[ret->successor].behind;
+            ret->at_risk_most = r->max_lag_bytes;
+        }
+    }
+    if (ret->outcome != OUTCOME_TAKEOVER)
+        ret->successor = HM_NOBODY;
+}
+
+void core_explain(const struct core *c, uint16_t lost, struct explanation *ret)
+{
+    struct core all = *c, base = *c;
+    const struct record *r = core_known(c);
+    uint16_t gone;
+
+    memset(ret, 0, sizeof *ret);
+    ret->leader = core_leader(c);
+    ret->successor = HM_NOBODY;
+    gone = ret->leader != HM_NOBODY ? lost | core_slot_bit(ret->leader) : lost;
+    collect_view(&all, c, 0);
+    collect_view(&base, c, gone);
+    count_votes(&all, lost, ret);
+    for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++) {
+        struct explained *e = &ret->member[slot];
+        uint16_t heard = view_heard(&base.view, base.now_ms);
+
+        if (r->member[slot].role != ROLE_DB)
+            continue;
+        if ((lost & core_slot_bit(slot)) != 0)
+            e->verdict = EXPLAIN_LOST;
+        else if (slot == ret->leader)
+            e->verdict = EXPLAIN_LEADS;
+        else if (!base.view.peer[slot].is_known)
+            e->verdict = EXPLAIN_SILENT;
+        else
+            explain_member(&base, c, slot, record_is_majority(r, heard), e);
+    }
+    foresee(&all, lost, ret);
+}
