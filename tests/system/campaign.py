@@ -82,6 +82,8 @@ class Campaign:
         result = {'number': step.number, 'text': step.text(), 'name': step.names(), 'problems': []}
         primary, _ = truth.full_strength(c, STRENGTH_LIMIT_S)
         epoch = c.epoch(c.db[primary])
+        # A database that does something: else each change of primary leaves a segment for ever.
+        c.server[primary].query('SELECT pg_switch_wal()')
         clients = Clients(c, primary)
         try:
             began, ended = faults.strike(c, step, primary)

@@ -1,8 +1,9 @@
 """What a campaign does to a cluster: drawn from a seed, told as text, begun and ended on the real thing.
 
-A step is one fault, or two of which the second begins while the first lasts. Whom a fault strikes is a
-role ('primary', 'standby', 'second' standby, 'witness'): who has it is looked up when the step begins, so
-the list depends on the seed and the kind of cluster alone, and any part of it can be played again."""
+A step is one fault, or two of which the second begins while the first lasts or while the cluster mends
+what it left. Whom a fault strikes is a role ('primary', 'standby', 'second' standby, 'witness'): who has it
+is looked up when the step begins, so the list depends on the seed and the kind of cluster alone, and any
+part of it can be played again."""
 
 import dataclasses
 import math
@@ -336,16 +337,24 @@ def _fits(first, second):
 def draw_step(seed, number, kind):
     """The step of that number; it does not depend on the others."""
     rng = random.Random(f'{seed}/{kind.dbs}/{kind.witnesses}/{number}')
-    args = rng, kind.dbs, kind.witnesses, TTL_S[kind.timing]
+    ttl_s = TTL_S[kind.timing]
+    args = rng, kind.dbs, kind.witnesses, ttl_s
     first = _draw_fault(*args, list(FAULTS))
-    if FAULTS[first.what].is_alone or rng.random() > 0.35:
-        return Step(number, (first,))
     together = [n for n, row in FAULTS.items() if not row.is_alone]
-    while not _fits(first, second := _draw_fault(*args, together)):
-        pass
-    # just after the first, in the middle of what it causes, or at any time while it lasts
-    limit = rng.choice((0.02, 0.3, max(0.3, first.hold_s)))
-    return Step(number, (first, dataclasses.replace(second, after_s=round(rng.uniform(0, limit), 2))))
+    chance = rng.random()
+    if chance < 0.3 and not FAULTS[first.what].is_alone:
+        while not _fits(first, second := _draw_fault(*args, together)):
+            pass
+        # just after the first, in the middle of what it causes, or at any time while it lasts
+        limit = rng.choice((0.02, 0.3, max(0.3, first.hold_s)))
+        after = rng.uniform(0, limit)
+    elif chance < 0.5:
+        # in the middle of what has to be mended after the first
+        second = _draw_fault(*args, together)
+        after = first.hold_s + rng.uniform(0.1, 6 * ttl_s)
+    else:
+        return Step(number, (first,))
+    return Step(number, (first, dataclasses.replace(second, after_s=round(after, 2))))
 
 
 def draw(seed, numbers, kind):
