@@ -299,16 +299,32 @@ static void want_holder(struct core *c)
     }
 }
 
+/* A server that stops waits for its standbys, and cannot be called back. If the successor is lost
+ * meanwhile, waiting for it only makes the outage longer. */
+static bool has_time_to_stop(struct core *c)
+{
+    const struct switchover *s = &core_known(c)->switchover;
+    hm_ms ttl_ms = core_ttl_ms(c);
+    const struct gossip *g;
+
+    if (s->phase == SWITCH_NONE ||
+        core_due(c, c->since_ms + STOP_HEARTBEATS * core_heartbeat_ms(c)))
+        return false;
+    if (!core_due(c, c->since_ms + ttl_ms))
+        return true;
+    g = view_recent(&c->view, s->to, c->now_ms - ttl_ms);
+    return g != NULL && g->sees_majority;
+}
+
 /* Giving away: after a switchover everything is streamed first, if it does not take too long;
  * else no time is lost. */
 static void want_fenced(struct core *c)
 {
-    bool is_planned = core_known(c)->switchover.phase != SWITCH_NONE && c->copy.is_healthy;
-    bool may_stop = !core_due(c, c->since_ms + STOP_HEARTBEATS * core_heartbeat_ms(c));
+    bool may_stop = has_time_to_stop(c);
 
     if (guard_is_fenced(c))
         return;
-    if (may_stop && is_planned && c->copy.state == COPY_PRIMARY && c->op_failed != DO_STOP)
+    if (may_stop && c->copy.is_healthy && c->copy.state == COPY_PRIMARY && c->op_failed != DO_STOP)
         (void)core_ask_copy(c, DO_STOP, 0);
     if (may_stop && core_is_operating(c, DO_STOP)) {
         core_fence_holder(c);

@@ -116,13 +116,15 @@ bool guard_voter_is_in_quarantine(struct core *c)
            !core_due(c, voter_quarantine_end(&c->voter));
 }
 
-/* A switchover names its successor; the others leave it two ttls. */
+/* A switchover names its successor; the others leave it two ttls. Who gave the lease away for it
+ * has stood back as long already. */
 bool guard_another_is_named(struct core *c)
 {
     const struct switchover *s = &core_known(c)->switchover;
+    hm_ms since_ms = c->released_at_ms != HM_PAST ? c->released_at_ms : c->since_ms;
 
     return s->phase != SWITCH_NONE && s->to != c->self &&
-           !core_due(c, c->since_ms + 2 * core_ttl_ms(c));
+           !core_due(c, since_ms + 2 * core_ttl_ms(c));
 }
 
 /* Whoever was cut off itself cannot know whether the holder is lost or was cut off with it: the
