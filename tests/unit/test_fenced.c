@@ -174,6 +174,28 @@ static void a_clean_stop_has_its_time(void **state)
     assert_int_equal(t.copy.fence, FENCE_LEASE); /* standbys still stream */
 }
 
+static void a_stop_waits_a_lease_time_for_a_lost_successor(void **state)
+{
+    (void)state;
+    a_stop_that_hangs();
+    t.deaf = 1u << DB2; /* and says nothing */
+    told_run(&t, t.core.since_ms + TOLD_TTL_MS - 1);
+    assert_int_equal(t.asked[DO_KILL], 0);
+    told_run(&t, t.core.since_ms + TOLD_TTL_MS + TOLD_HEARTBEAT_MS);
+    assert_int_equal(t.asked[DO_KILL], 1);
+}
+
+static void a_stop_waits_a_lease_time_for_a_successor_without_a_majority(void **state)
+{
+    (void)state;
+    a_stop_that_hangs();
+    t.gossip[DB2].sees_majority = false;
+    told_run(&t, t.core.since_ms + TOLD_TTL_MS - 1);
+    assert_int_equal(t.asked[DO_KILL], 0);
+    told_run(&t, t.core.since_ms + TOLD_TTL_MS);
+    assert_int_equal(t.asked[DO_KILL], 1);
+}
+
 static void a_clean_stop_that_hangs_is_followed_by_a_kill(void **state)
 {
     (void)state;
@@ -319,6 +341,8 @@ int main(void)
         TEST(a_server_that_is_down_is_fenced_before_the_lease_is_given_away),
         TEST(a_probe_that_began_before_the_word_to_the_helper_proves_no_fence),
         TEST(a_clean_stop_has_its_time),
+        TEST(a_stop_waits_a_lease_time_for_a_lost_successor),
+        TEST(a_stop_waits_a_lease_time_for_a_successor_without_a_majority),
         TEST(a_clean_stop_that_hangs_is_followed_by_a_kill),
         TEST(while_probes_come_late_the_holder_renews),
         TEST(a_holder_without_a_probe_for_two_ttls_renews_no_more),

@@ -176,6 +176,7 @@ static inline void told_gossip(struct gossip *g, unsigned slot)
     g->is_streaming = true;
     g->is_final = true;
     g->is_healthy = true;
+    g->sees_majority = true;
 }
 
 static inline void told_config(struct core_config *config, const struct record *first,
