@@ -53,7 +53,7 @@ static const struct story stories[] = {
     { "switchover-to-the-deaf", "the successor does not hear that the lease is its own: the primary goes on",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
       { { 100, FAULT_DEAF, 1, 9000, ORDER_NONE }, { 110, FAULT_NONE, 0, 0, ORDER_SWITCHOVER } },
-      0, 1, 1, 6500, false },
+      0, 1, 1, 8000, false },
     { "quorum-blip", "the primary's host is cut off for less than a lease: nothing happens",
       2, 1, DURABILITY_ASYNC, SERVICE_POSTGRES,
       { { 100, FAULT_BLIP, 0, 500, ORDER_NONE } }, 0, 0, 0, 800, false },
