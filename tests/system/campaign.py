@@ -28,10 +28,10 @@ from cluster import Kind
 from lab import LabError, now
 
 KINDS = {
-    'two': Kind(durability='sync'),
-    'three': Kind(durability='sync', dbs=3, witnesses=0),
-    'two-lan': Kind(durability='sync', timing='lan'),
-    'three-lan': Kind(durability='sync', timing='lan', dbs=3, witnesses=0),
+    'two': Kind(durability='sync', own_disks=True),
+    'three': Kind(durability='sync', dbs=3, witnesses=0, own_disks=True),
+    'two-lan': Kind(durability='sync', timing='lan', own_disks=True),
+    'three-lan': Kind(durability='sync', timing='lan', dbs=3, witnesses=0, own_disks=True),
 }
 RESULTS = clusters.REPOSITORY / 'build' / 'campaign'
 STRENGTH_LIMIT_S = 90  # for the cluster to be whole again; whoever needs longer has failed

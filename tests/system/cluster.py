@@ -27,8 +27,8 @@ members = (
 {members}
 );
 services = (
-    {{ type = "postgres"; name = "pg"; data_dir = "{dir}/data"; port = {port};
-      control = "pg_ctl"; socket_dir = "{dir}/sock"; bin_dir = "{bin_dir}"; }}
+    {{ type = "postgres"; name = "pg"; data_dir = "{disk}/data"; port = {port};
+      control = "pg_ctl"; socket_dir = "{disk}/sock"; bin_dir = "{bin_dir}"; }}
 );
 timing = "{timing}";
 durability = "{durability}";
@@ -56,6 +56,7 @@ class Kind:
     on_disk: bool = False  # files on this machine's disk instead of in memory
     with_faults: bool = False  # hosts have a wall clock of their own, and a state disk that can fail
     with_names: bool = False  # members are configured by names, which each host's /etc/hosts knows
+    own_disks: bool = False  # each database host has a disk for its data that can hang
 
 
 class Cluster:
@@ -82,6 +83,8 @@ class Cluster:
             self.witness[f'w{i + 1}'] = self.lab.add_host(f'w{i + 1}', 21 + i)
         self.client = self.lab.add_host('client', 31)
         for name, host in self.db.items():
+            if kind.own_disks:
+                self.lab.mount_disk(host)
             self.server[name] = postgres.Server(host)
         for host in [*self.db.values(), *self.witness.values()]:
             if kind.with_names:
@@ -118,7 +121,7 @@ class Cluster:
         self.write_key(host, key or self.key)
         conf = WITNESS_CONF if host.name in self.witness else CONF
         self.conf(host).write_text(conf.format(
-            cluster=self.name, node=host.name, dir=host.dir, members=self._members(),
+            cluster=self.name, node=host.name, dir=host.dir, disk=host.disk, members=self._members(),
             port=PORT if host.name in self.witness else postgres.PORT, address=host.address,
             timing=self.kind.timing, durability=self.kind.durability, user=SERVER_USER,
             bin_dir=postgres.bin_dir()))
@@ -267,6 +270,8 @@ class Cluster:
     def mend(self, limit_s=45):
         """Ends every fault that a test may have left, and waits for the cluster."""
         self.lab.heal()
+        for host in self.db.values() if self.kind.own_disks else ():
+            self.lab.let_disk_go(host)
         for host in self.lab.hosts.values():
             if host.is_frozen:
                 host.thaw()

@@ -253,6 +253,13 @@ def full_state_disk(_cluster, host):
     return lambda: ballast.unlink(missing_ok=True)
 
 
+def hang_disk(cluster, host):
+    """No write to the disk of the data ends, and who waits for one cannot be killed. The disk of the
+    voter's state is another."""
+    cluster.lab.hang_disk(host)
+    return lambda: cluster.lab.let_disk_go(host)
+
+
 def switchover(cluster, host):
     """The operator's order; host is the new primary that he wants."""
     asked = cluster.db[cluster.asked]
@@ -307,6 +314,7 @@ FAULTS = {
     'stop-fence': Row(_stop_daemons('hamgr-fence'), 3, DB),
     'stop-daemons': Row(_stop_daemons('hamgrd', 'hamgr-fence'), 3, DB),
     'full-state-disk': Row(full_state_disk, 2, DB),
+    'hang-disk': Row(hang_disk, 6, DB),
     'switchover': Row(switchover, 8, STANDBYS, lasts=False, costs=0),
 }
 

@@ -193,6 +193,7 @@ class Host:
         self.netns = f'{PREFIX}{lab.id}-{name}'
         self.dir = lab.dir / name
         self.log_dir = self.dir / 'log'
+        self.disk = self.dir  # where its servers keep their data: a mount of its own with mount_disk()
         self.group = Group(lab.group_dir / name)
         self.processes = {}
         self.is_frozen = False
@@ -291,7 +292,7 @@ class Host:
 
     def log_files(self):
         """The daemons', the clients' and the servers' logs."""
-        return sorted([*self.log_dir.iterdir(), *self.dir.glob('*server.log')])
+        return sorted([*self.log_dir.iterdir(), *self.disk.glob('*server.log')])
 
     def flush_rules(self):
         """A kernel that has just booted has no packet filter."""
@@ -413,6 +414,26 @@ class Lab:
         run(['mount', '-t', 'tmpfs', '-o', f'size={size_kib}k,mode=0700', 'hamgr-test', path])
         shutil.chown(path, user, group_of(user))
 
+    def mount_disk(self, host, size_mib=8192, user=SERVER_USER):
+        """The host's data are on a disk of their own, which can hang."""
+        image = self.dir / f'{host.name}.disk'
+        run(['truncate', '-s', f'{size_mib}M', image])
+        run(['mkfs.ext4', '-q', '-m', '0', '-E', 'nodiscard', image])
+        host.disk = host.dir / 'disk'
+        host.disk.mkdir()
+        run(['mount', '-o', 'loop,noatime', image, host.disk])
+        (host.disk / 'lost+found').rmdir()
+        shutil.chown(host.disk, user, group_of(user))
+
+    @staticmethod
+    def hang_disk(host):
+        """From now on nobody's write to it ends, and who waits for one cannot be killed."""
+        run(['fsfreeze', '-f', host.disk])
+
+    @staticmethod
+    def let_disk_go(host):
+        run(['fsfreeze', '-u', host.disk], check=False)
+
     def remount(self, path, options):
         run(['mount', '-o', f'remount,{options}', path])
 
@@ -439,6 +460,8 @@ class Lab:
 
 def remove(lab_id, directory):
     """Takes a lab away, by its name alone; what is not there is fine."""
+    for disk in directory.glob('*/disk'):  # nobody who waits for a hung one could be ended
+        run(['fsfreeze', '-u', disk], check=False)
     group_dir = _freezer_root() / f'{PREFIX}{lab_id}'
     if group_dir.exists():
         for group in [g for g in group_dir.iterdir() if g.is_dir()]:

@@ -53,8 +53,8 @@ class Server:
 
     def __init__(self, host):
         self.host = host
-        self.data = host.dir / 'data'
-        self.sockets = host.dir / 'sock'
+        self.data = host.disk / 'data'
+        self.sockets = host.disk / 'sock'
         for path in (self.data, self.sockets):
             path.mkdir(mode=0o700, exist_ok=True)
             shutil.chown(path, lab.SERVER_USER, lab.SERVER_USER)

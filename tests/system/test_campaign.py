@@ -6,7 +6,7 @@ import truth
 from probe import Ack
 
 KIND = 'two-lan'
-SEED = 888  # its first six steps: frozen, killed, powered off, cut off, stopped, ordered; four times two at once
+SEED = 5648  # its first six: stopped, cut off, ordered, frozen, killed, a disk that hangs; three times two
 
 
 def test_drawn_faults(get_cluster):
