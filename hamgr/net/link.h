@@ -98,7 +98,8 @@ struct link_state {
 void link_look(const struct link_cluster *c, const char *name, struct link_state *ret);
 
 struct link_counts {
-    uint64_t refused; /* strangers, wrong keys, handshakes that took too long, malformed frames */
+    uint64_t refused; /* strangers, wrong keys, handshakes that took too long, malformed frames,
+                       * datagrams that no link has sealed, or that came before */
     uint64_t dropped; /* frames that could not leave at once */
     unsigned int links;
 };
