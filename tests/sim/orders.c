@@ -17,12 +17,28 @@ static uint8_t draw_db_slot(struct sim *w, const struct record *r)
     return HM_NOBODY;
 }
 
-/* Another lease time, shorter or longer. */
+static int64_t slowest_link_us(const struct sim *w)
+{
+    int64_t slowest_us = 0;
+
+    for (unsigned int a = 0; a < w->hosts_n; a++)
+        for (unsigned int b = 0; b < w->hosts_n; b++)
+            if (w->link[a][b].delay_us > slowest_us)
+                slowest_us = w->link[a][b].delay_us;
+    return slowest_us;
+}
+
+/* Another lease time, shorter or longer, but none that is over before an answer can come: with
+ * that nobody could lead. */
 static void draw_timing(struct sim *w, const struct record *r, struct order *o)
 {
+    int64_t least_ms = slowest_link_us(w) * 3 / 1000;
+
     (void)r;
     o->kind = ORDER_TIMING;
     o->ttl_ms = sim_draw(w, 4, 30) * 100;
+    if (o->ttl_ms < least_ms)
+        o->ttl_ms = least_ms;
     o->heartbeat_ms = o->ttl_ms / sim_draw(w, 5, 7);
 }
 

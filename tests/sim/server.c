@@ -85,6 +85,7 @@ static void load_snapshot(struct sim *w, unsigned int service, unsigned int host
     if (db->snapshot_branch != SIM_NO_BRANCH && sim_chance(w, w->plan.redis_saves_ppm)) {
         db->branch = db->snapshot_branch;
         db->end = db->flushed = db->snapshot_end;
+        db->began_epoch = w->branch[service][db->branch].epoch;
         return;
     }
     db->branch =
