@@ -27,13 +27,15 @@ enum cli_option {
     CLI_TIMEOUT = 1 << 8,
     CLI_UNIT = 1 << 9,
     CLI_DATA_DIR = 1 << 10,
+    CLI_FORCE = 1 << 11,
+    CLI_CLUSTER = 1 << 12,
 };
 
 struct cli {
-    FILE *out, *err;  /* borrowed */
-    bool has_colour;  /* out is a terminal, and nobody objects */
-    bool is_terminal; /* out is one */
-    unsigned columns; /* of out */
+    FILE *in, *out, *err; /* borrowed; in: what a person types */
+    bool has_colour;      /* out is a terminal, and nobody objects */
+    bool is_terminal;     /* out is one */
+    unsigned columns;     /* of out */
 
     unsigned int given;  /* enum cli_option */
     const char *config;  /* path of the settings; SETTINGS_FILE unless given */
@@ -41,6 +43,7 @@ struct cli {
     const char *to;
     const char *unit;
     const char *data_dir;
+    const char *cluster;
     hm_ms timeout_ms; /* 0 unless given */
     unsigned args_n;
     const char *arg[CLI_ARGS_MAX];
@@ -96,8 +99,8 @@ void cli_print_json(struct cli *c, const json_t *j);
 /* --- the commands ----------------------------------------------------------------------------- */
 
 cli_command cli_status, cli_history, cli_switchover, cli_pause, cli_resume, cli_check,
-    cli_config_check, cli_keygen, cli_guard, cli_member_list, cli_explain, cli_what_if, cli_version,
-    cli_help, cli_completion;
+    cli_config_check, cli_keygen, cli_guard, cli_member_list, cli_explain, cli_what_if,
+    cli_failover, cli_version, cli_help, cli_completion;
 
 /* The documents as tables, for the commands and for tests. */
 void cli_print_status(struct cli *c, const json_t *status);

@@ -16,6 +16,7 @@ const struct cli_row cli_rows[] = {
     { "explain",      "",          "who could take over now, and who not, and why",   CLI_SERVICE | CLI_JSON,                            0, cli_explain },
     { "what-if lose", "MEMBER...", "what would be if these members were lost",        CLI_SERVICE | CLI_JSON,                            HM_MEMBERS_MAX, cli_what_if },
     { "switchover",   "",          "hand the primary over to another member",         ORDER | CLI_TO | CLI_DRY_RUN,                      0, cli_switchover },
+    { "failover",     "",          "go on alone after the majority was lost for good", ORDER | CLI_FORCE | CLI_CLUSTER,                  0, cli_failover },
     { "pause",        "",          "no automatic action until 'resume'",              ORDER,                                             0, cli_pause },
     { "resume",       "",          "automatic failover again",                        ORDER,                                             0, cli_resume },
     { "check",        "",          "what a server's settings lack, and the change",   CLI_SERVICE | CLI_JSON,                            0, cli_check },
@@ -39,6 +40,8 @@ const struct cli_option_row cli_option_rows[] = {
     { "--dry-run",  "-n", NULL,      CLI_DRY_RUN,  "only say whether it could be done" },
     { "--timeout",  NULL, "SECONDS", CLI_TIMEOUT,  "give up after so long" },
     { "--unit",     NULL, "UNIT",    CLI_UNIT,     "the service that this systemd unit runs" },
+    { "--force",    NULL, NULL,      CLI_FORCE,    "the others are off and stay off: I made sure" },
+    { "--cluster",  NULL, "NAME",    CLI_CLUSTER,  "the cluster's name, for scripts that cannot type it" },
     { "--data-dir", NULL, "DIR",     CLI_DATA_DIR, "the service with this data directory" },
 };
 /* clang-format on */
@@ -107,7 +110,7 @@ static bool take_timeout(struct cli *c, const char *value)
 
 static bool take_value(struct cli *c, const struct cli_option_row *o, const char *value)
 {
-    bool is_name = o->bit == CLI_SERVICE || o->bit == CLI_TO;
+    bool is_name = o->bit == CLI_SERVICE || o->bit == CLI_TO || o->bit == CLI_CLUSTER;
 
     if (value[0] == '\0' || (is_name && strlen(value) >= HM_NAME_MAX)) {
         cli_complain(c, "%s wants a %s%s", o->name, o->value,
@@ -124,6 +127,9 @@ static bool take_value(struct cli *c, const struct cli_option_row *o, const char
     case CLI_TO:
         c->to = value;
         return true;
+    case CLI_CLUSTER:
+        c->cluster = value;
+        return true;
     case CLI_UNIT:
         c->unit = value;
         return true;
@@ -137,6 +143,7 @@ static bool take_value(struct cli *c, const struct cli_option_row *o, const char
     case CLI_VERSION:
     case CLI_WATCH:
     case CLI_DRY_RUN:
+    case CLI_FORCE:
         break;
     }
     return true;

@@ -16,7 +16,7 @@ static unsigned columns_of(int fd)
 int main(int argc, char **argv)
 {
     const char *no_colour = getenv("NO_COLOR"), *term = getenv("TERM");
-    struct cli c = { .out = stdout, .err = stderr };
+    struct cli c = { .in = stdin, .out = stdout, .err = stderr };
     enum ctl_exit rc;
 
     (void)signal(SIGPIPE, SIG_IGN); /* hamgrd may close its end first: a write then just fails */

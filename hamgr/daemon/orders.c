@@ -415,6 +415,44 @@ static void explain(struct daemon *d, struct serve_call *call, const json_t *req
         serve_answer(call, HM_OK, document);
 }
 
+/* Twice: first without the cluster's name, to learn what it would mean; then with it. */
+static void force(struct daemon *d, struct serve_call *call, const json_t *request)
+{
+    const struct asker a = { .call = call };
+    struct driver *driver = find_driver(d, &a, request);
+    struct order order = { .kind = ORDER_FORCE, .member = HM_NOBODY };
+    const char *typed = text_of(request, "cluster"), *why = NULL;
+    struct report *r;
+    json_t *document = NULL;
+
+    if (driver == NULL)
+        return;
+    r = calloc(1, sizeof *r);
+    if (r != NULL) {
+        daemon_fill_report(d, r);
+        for (size_t i = 0; i < r->services_n && document == NULL; i++)
+            if (r->service[i].core == &driver->core)
+                document = report_force(r, &r->service[i], &why);
+    }
+    free(r);
+    if (document != NULL && why == NULL && typed[0] == '\0') {
+        serve_answer(call, HM_OK, document);
+        return;
+    }
+    json_decref(document);
+    if (document == NULL)
+        serve_fail(call, HM_FAILED, "hamgrd has no memory left", NULL);
+    else if (why != NULL)
+        serve_fail(call, HM_REFUSED, why, "'hamgr explain' shows each member and why");
+    else if (strcmp(typed, d->settings.cluster) != 0)
+        serve_fail(call, HM_REFUSED, "that is not the name of this cluster: nothing was done",
+                   NULL);
+    else {
+        log_notice("failover forced by an operator service=%s", driver->settings->name);
+        give_order(driver, &a, &order);
+    }
+}
+
 static void checked(void *ctx, const struct service_finding *findings, size_t n)
 {
     struct serve_call *call = ctx;
@@ -447,6 +485,10 @@ void orders_take_request(void *ctx, struct serve_call *call, const json_t *reque
     if (is_order(command)) {
         log_notice("request command=%s service=%s", command, text_of(request, "service"));
         take_order_request(d, &a, request);
+        return;
+    }
+    if (strcmp(command, "failover") == 0) {
+        force(d, call, request);
         return;
     }
     if (strcmp(command, "explain") == 0) {

@@ -45,6 +45,10 @@ json_t *report_members(const struct report *r);
 enum hm_rc report_explain(const struct report *r, const struct ctl_request *request, json_t **ret,
                           struct hm_err *err) HM_MUST_CHECK;
 
+/* What `hamgr failover --force` on this member would do to a service, and what may be lost
+ * (report_force.c). *ret_why: why it is not needed or cannot be, a constant; NULL: it can. */
+json_t *report_force(const struct report *r, const struct report_service *s, const char **ret_why);
+
 /* Warnings that a person should act on ("w1 has not been heard for 12 s: one failure away from an
  * outage"), one line each; returns how many lines were written. */
 size_t report_warnings(const struct report *r, char lines[][160], size_t lines_max);

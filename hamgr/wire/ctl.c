@@ -118,8 +118,9 @@ static const struct {
     const char *key;
     enum hm_rc (*check)(const json_t *value, struct hm_err *err);
 } fields[] = {
-    { "command", check_command }, { "service", check_name },       { "to", check_name },
-    { "dry_run", check_bool },    { "timeout_ms", check_timeout }, { "members", check_names },
+    { "command", check_command }, { "service", check_name }, { "to", check_name },
+    { "cluster", check_name },    { "dry_run", check_bool }, { "timeout_ms", check_timeout },
+    { "members", check_names },
 };
 
 static enum hm_rc check_field(const char *key, const json_t *value, struct hm_err *err)
@@ -182,6 +183,7 @@ void ctl_read(const json_t *request, struct ctl_request *ret)
     ret->command = find_command(json_string_value(json_object_get(request, "command")));
     copy_name(ret->service, json_object_get(request, "service"));
     copy_name(ret->to, json_object_get(request, "to"));
+    copy_name(ret->cluster, json_object_get(request, "cluster"));
     ret->is_dry_run = json_is_true(json_object_get(request, "dry_run"));
     ret->timeout_ms = json_integer_value(json_object_get(request, "timeout_ms"));
     members = json_object_get(request, "members");
@@ -200,6 +202,8 @@ json_t *ctl_make(const struct ctl_request *request)
         rc |= json_object_set_new(j, "service", json_string(request->service));
     if (request->to[0] != '\0')
         rc |= json_object_set_new(j, "to", json_string(request->to));
+    if (request->cluster[0] != '\0')
+        rc |= json_object_set_new(j, "cluster", json_string(request->cluster));
     if (request->is_dry_run)
         rc |= json_object_set_new(j, "dry_run", json_true());
     if (request->timeout_ms != 0)

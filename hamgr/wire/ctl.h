@@ -26,6 +26,7 @@ enum {
     X(CTL_MEMBERS, "members")                                                                      \
     X(CTL_EXPLAIN, "explain")                                                                      \
     X(CTL_SWITCHOVER, "switchover")                                                                \
+    X(CTL_FAILOVER, "failover")                                                                    \
     X(CTL_PAUSE, "pause")                                                                          \
     X(CTL_RESUME, "resume")                                                                        \
     X(CTL_CHECK, "check")                                                                          \
@@ -43,6 +44,7 @@ struct ctl_request {
     enum ctl_command command;
     char service[HM_NAME_MAX]; /* empty: not named */
     char to[HM_NAME_MAX];      /* empty: not named */
+    char cluster[HM_NAME_MAX]; /* failover: as typed by the operator; empty: not yet */
     bool is_dry_run;
     hm_ms timeout_ms; /* 0: not named */
     size_t members_n;

@@ -54,6 +54,12 @@ def get_cluster():
     return POOL.get
 
 
+@pytest.fixture
+def drop_cluster():
+    """drop_cluster(): the next test gets another one."""
+    return POOL.drop
+
+
 def _keep_logs(name):
     """All logs of the lab, for later; nothing of the databases."""
     to = LOGS / name.replace('/', '-')

@@ -9,6 +9,7 @@ from cluster import Kind
 from lab import let_pass, wait_until
 
 ASYNC = Kind()
+SYNC = Kind(durability='sync')
 REFUSED = 3
 
 
@@ -117,3 +118,30 @@ def test_wrong_key_is_refused(get_cluster):
     c.write_key(host, c.key)
     c.start_hamgrd(host)
     assert c.wait_healthy(60) == primary
+
+
+def test_a_lost_majority_can_be_forced(get_cluster, drop_cluster):
+    """Only with the cluster's name, only without a majority; what comes back later stops by itself."""
+    c = get_cluster(SYNC)
+    primary, standby = c.primary(), c.standby()
+    host, name = c.db[standby], c.name
+    refused = c.hamgr(host, 'failover', '--force', '--cluster', name)
+    assert refused.returncode == REFUSED and 'there is a primary' in refused.stderr
+    lost = [c.db[primary], *c.witness.values()]
+    for other in lost:
+        other.power_off()
+    wait_until('the loss is noticed', lambda: 'stops' in c.hamgr(host, 'explain', '--json').stdout, 30)
+    assert not c.server[standby].is_primary()
+    wrong = c.hamgr(host, 'failover', '--force', '--cluster', 'another')
+    assert wrong.returncode == REFUSED and not c.server[standby].is_primary()
+    forced = c.hamgr(host, 'failover', '--force', '--cluster', name)
+    assert forced.returncode == 0, forced.stderr
+    assert 'nothing that was acknowledged' in forced.stdout and primary in forced.stdout
+    wait_until('it goes on alone', c.server[standby].is_primary, 30)
+    assert 'forced by the operator' in c.hamgr(host, 'history').stdout
+    for other in lost:
+        scenarios.power_is_back(c, other)
+    wait_until('the old primary stops', lambda: 'newer incarnation' in c.hamgr(c.db[primary], 'status').stdout, 30)
+    assert not c.server[primary].is_primary()
+    assert c.server[standby].is_primary()
+    drop_cluster()  # members of the old incarnation cannot be mended

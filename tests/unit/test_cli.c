@@ -150,6 +150,7 @@ static void what_a_command_does_not_know_is_refused(void **state)
     is_usage("config check a b", "'config check' takes no 'b'");
     is_usage("what-if lose 1 2 3 4 5 6 7 8 9 10", "'10' is one word too many");
     is_usage("what-if lose", "lose which members?");
+    is_usage("failover", "--force is for a majority that is lost for good");
     is_usage("config check @ --config @", "not both");
 }
 

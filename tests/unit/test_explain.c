@@ -197,6 +197,60 @@ static void nothing_is_changed_by_asking(void **state)
     assert_memory_equal(&before, &made_core, sizeof before);
 }
 
+/* --- forced ----------------------------------------------------------------------------------- */
+
+static void expect_forced(const char *why, const char *loss)
+{
+    const char *told = NULL;
+    json_t *j = report_force(&made, &made.service[0], &told);
+
+    if (why == NULL)
+        assert_null(told);
+    else
+        assert_string_equal(told, why);
+    if (strstr(print_text(j, "loss"), loss) == NULL)
+        fail_msg("may be lost: %s", print_text(j, "loss"));
+    json_decref(j);
+}
+
+/* db2, when db1 and w1 have been silent for a minute. */
+static void make_left_over(void)
+{
+    made_well_on_standby();
+    made_core.copy = (struct copy){ .state = COPY_STANDBY,
+                                    .copy_id = 2,
+                                    .is_healthy = true,
+                                    .is_final = true,
+                                    .fence_answers = true,
+                                    .follows = HM_NOBODY,
+                                    .at = { .timeline = 5, .offset = 0x3000040 } };
+    made_core.copy_noted_ms = MADE_NOW_MS;
+    made_core.released_at_ms = HM_PAST;
+    made_core.view.peer[DB1].heard_ms = made_core.view.peer[W1].heard_ms = MADE_NOW_MS - 60000;
+}
+
+static void nothing_is_forced_where_a_majority_lives(void **state)
+{
+    (void)state;
+    expect_forced("there is a primary: 'hamgr switchover' moves it", "");
+    make_left_over();
+    made_core.view.peer[W1].heard_ms = MADE_NOW_MS - 100;
+    expect_forced("a majority is there and a member can take over by itself", "");
+}
+
+static void what_may_be_lost_is_told_before_it_is_forced(void **state)
+{
+    (void)state;
+    make_left_over();
+    expect_forced(NULL, "nothing that was acknowledged");
+    made_rec->durability = made_rec->goal = DURABILITY_ASYNC;
+    made_rec->pairs[0] = pair_alone;
+    made_rec->last_known.offset += 77;
+    expect_forced(NULL, "77 bytes of log");
+    made_core.copy.is_final = false;
+    expect_forced("the copy on this host is no healthy standby: try another member", "");
+}
+
 /* --- told ------------------------------------------------------------------------------------- */
 
 static void print_as(const char *golden, void (*print)(struct cli *c, const json_t *answer),
@@ -257,6 +311,8 @@ int main(void)
         TEST(the_loss_of_the_standby_lets_commits_wait),
         TEST(the_loss_of_the_majority_stops_everything),
         TEST(nothing_is_changed_by_asking),
+        TEST(nothing_is_forced_where_a_majority_lives),
+        TEST(what_may_be_lost_is_told_before_it_is_forced),
         TEST(people_read_it_as_a_table),
         TEST(an_unknown_member_is_refused_by_name),
     };

@@ -1,0 +1,110 @@
+/* cmd_failover.c - hamgr failover --force: one member goes on alone, when nothing else is left. */
+#include "cli/print.h"
+
+#include <string.h>
+
+/* "db1 (silent for 3 min), w1 (never heard)" */
+static void list_others(const json_t *answer, char *text, size_t size)
+{
+    const json_t *m, *heard;
+    char span[24];
+    size_t i, n = 0;
+
+    text[0] = '\0';
+    json_array_foreach(json_object_get(answer, "others"), i, m)
+    {
+        heard = json_object_get(m, "heard_ms_ago");
+        if (json_is_integer(heard))
+            print_span(span, json_integer_value(heard));
+        n += (size_t)snprintf(text + n, size - n, "%s%s (%s%s)", i > 0 ? ", " : "",
+                              print_text(m, "name"),
+                              json_is_integer(heard) ? "silent for " : "never heard",
+                              json_is_integer(heard) ? span : "");
+        if (n >= size)
+            return;
+    }
+}
+
+static void tell_meaning(struct cli *c, const json_t *answer)
+{
+    const json_t *voters = json_object_get(answer, "voters");
+    char others[500], text[1000];
+
+    list_others(answer, others, sizeof others);
+    (void)snprintf(
+        text, sizeof text,
+        "%s will be the whole cluster for service %s: %lld of %lld voters are heard, %lld "
+        "would be a majority.",
+        print_text(answer, "node"), print_text(answer, "service"), print_number(voters, "heard"),
+        print_number(voters, "n"), print_number(voters, "majority"));
+    print_wrapped(c, PRINT_BOLD, "", text);
+    (void)snprintf(text, sizeof text, "%s", print_text(answer, "loss"));
+    print_wrapped(c, PRINT_YELLOW, "may be lost:  ", text);
+    print_wrapped(c, PRINT_RED, "must be off:  ", others);
+    print_wrapped(c, PRINT_PLAIN, "              ",
+                  "One of them that still runs would be a second primary. When they come back they "
+                  "stop by themselves, and are to be added anew.");
+}
+
+/* The name as it was typed or given; false: there is none. */
+static bool read_name(struct cli *c, const char *cluster, char name[HM_NAME_MAX])
+{
+    char line[200];
+
+    if (c->cluster != NULL) {
+        (void)snprintf(name, HM_NAME_MAX, "%s", c->cluster); /* its length was checked */
+        return true;
+    }
+    (void)fprintf(c->err, "Type the name of the cluster (%s) to go on: ", cluster);
+    (void)fflush(c->err); /* it is only a question */
+    if (c->in == NULL || fgets(line, sizeof line, c->in) == NULL)
+        return false;
+    line[strcspn(line, "\r\n")] = '\0';
+    if (strlen(line) >= HM_NAME_MAX)
+        line[HM_NAME_MAX - 1] = '\0'; /* no cluster's name is as long */
+    (void)snprintf(name, HM_NAME_MAX, "%.*s", HM_NAME_MAX - 1, line);
+    return name[0] != '\0';
+}
+
+static enum ctl_exit force(struct cli *c, struct ctl_request *r)
+{
+    json_t *answer = NULL;
+    enum ctl_exit rc = cli_ask(c, r, &answer);
+
+    if (answer == NULL)
+        return rc;
+    if ((c->given & CLI_JSON) != 0)
+        cli_print_json(c, answer);
+    else
+        (void)fprintf(c->out, "forced: this member goes on alone\n"
+                              "  next: 'hamgr status', then add members: 'hamgr member add'\n");
+    json_decref(answer);
+    return rc;
+}
+
+enum ctl_exit cli_failover(struct cli *c)
+{
+    struct ctl_request r = { .command = CTL_FAILOVER, .timeout_ms = c->timeout_ms };
+    json_t *meaning = NULL;
+    enum ctl_exit rc;
+    bool has_name;
+
+    if ((c->given & CLI_FORCE) == 0) {
+        cli_complain(c, "failover happens by itself while a majority lives, and 'hamgr switchover' "
+                        "moves a primary; --force is for a majority that is lost for good");
+        return CTL_USAGE;
+    }
+    if (c->service != NULL)
+        (void)snprintf(r.service, sizeof r.service, "%s", c->service); /* its length was checked */
+    rc = cli_ask(c, &r, &meaning);
+    if (meaning == NULL)
+        return rc;
+    if ((c->given & CLI_JSON) == 0)
+        tell_meaning(c, meaning);
+    has_name = read_name(c, print_text(meaning, "cluster"), r.cluster);
+    json_decref(meaning);
+    if (!has_name)
+        return cli_tell_failure(c, CTL_REFUSED, "no name was typed: nothing was done",
+                                "--cluster NAME for scripts");
+    return force(c, &r);
+}
