@@ -333,7 +333,7 @@ static void want_fenced(struct core *c)
     if (core_is_operating(c, DO_STOP))
         c->op.type = DO_SEND; /* however it ends, the kill decides */
     core_ask_fence(c, FENCE_SUSPENDED, 0, false);
-    if (core_is_running(c) && c->copy.state != COPY_SUSPENDED)
+    if (c->copy.state == COPY_UNKNOWN || (core_is_running(c) && c->copy.state != COPY_SUSPENDED))
         core_kill_copy(c);
 }
 

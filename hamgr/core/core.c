@@ -19,6 +19,7 @@ void core_init(struct core *c, const struct core_config *config)
     c->copy.follows = HM_NOBODY;
     c->valid_until_ms = HM_PAST;
     c->released_at_ms = HM_PAST;
+    c->regained_ms = HM_PAST;
     c->distrust_before_ms = HM_PAST;
     c->lease_end_ms = HM_PAST;
     c->majority_since_ms = HM_NEVER;

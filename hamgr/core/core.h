@@ -142,6 +142,7 @@ struct core {
     bool wants_rebuild;    /* the own copy diverged */
     bool has_news;         /* an answer was heard since the last decision */
     bool must_raise;       /* nobody took over from here: the own server is started again */
+    hm_ms regained_ms;     /* when it got back what nobody took; HM_PAST: never */
     bool is_alone;         /* the record that runs lets the primary acknowledge alone */
     bool has_deferred;     /* went back once to let another go first */
     bool had_lease;        /* since the daemon started */

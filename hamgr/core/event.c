@@ -38,6 +38,9 @@ static const char *copy_fault(const struct copy *c)
         return "state of the copy";
     if ((unsigned)c->names > NAMES_PAIR || (unsigned)c->fence > FENCE_PAUSED)
         return "names or fence of the copy";
+    if (c->stalled_ms < 0 || c->stalled_ms > EVENT_TIME_MAX_MS || c->hung_ms < 0 ||
+        c->hung_ms > EVENT_TIME_MAX_MS)
+        return "stall of the copy";
     return c->follows < HM_MEMBERS_MAX || c->follows == HM_NOBODY || c->follows == HM_STRANGER
                ? NULL
                : "member it follows";

@@ -322,32 +322,55 @@ bool guard_server_died(struct core *c)
            core_successor(c) != HM_NOBODY;
 }
 
+/* Nobody took over a moment ago: another attempt waits. */
+static bool may_try_again(struct core *c)
+{
+    return c->regained_ms == HM_PAST || core_due(c, c->regained_ms + 8 * core_ttl_ms(c));
+}
+
 /* A Redis server that came back is another copy, with less data than its standbys. */
 bool guard_server_lost_data(struct core *c)
 {
     bool is_there = c->copy.state == COPY_STANDBY || c->copy.state == COPY_PRIMARY ||
                     c->copy.state == COPY_ABSENT || c->copy.state == COPY_REBUILDING;
 
-    if (c->must_raise && !core_due(c, c->since_ms + 8 * core_ttl_ms(c)))
-        return false; /* nobody took over a moment ago */
-    return may_act(c) && is_there && c->copy.copy_id != core_known(c)->copy_id &&
+    return may_try_again(c) && may_act(c) && is_there &&
+           c->copy.copy_id != core_known(c)->copy_id && core_successor(c) != HM_NOBODY;
+}
+
+/* When a server that runs, and does not do its work, is to be given away; HM_NEVER: it is not. What
+ * is only late on a busy machine is late on the next one, too: without a proof that it hangs it
+ * keeps its clients. One that is not up yet after a while lets nobody in. */
+static hm_ms given_up_ms(const struct core *c)
+{
+    hm_ms wait_ms = c->config.stall_timeout_ms;
+
+    if (c->copy.state == COPY_STARTING)
+        return c->view.bad_since_ms == HM_NEVER
+                   ? HM_NEVER
+                   : hm_max_ms(c->view.bad_since_ms, c->primary_since_ms) + wait_ms +
+                         c->config.crash_wait_ms;
+    if (c->copy.state != COPY_PRIMARY && c->copy.state != COPY_UNKNOWN)
+        return HM_NEVER;
+    return hm_max_ms(view_gray_ms(&c->view, wait_ms), c->primary_since_ms + wait_ms);
+}
+
+bool guard_server_stalls(struct core *c)
+{
+    hm_ms at_ms = given_up_ms(c);
+
+    return may_try_again(c) && may_act(c) && at_ms != HM_NEVER && core_due(c, at_ms) &&
            core_successor(c) != HM_NOBODY;
 }
 
-/* Also one that runs and lets nobody in: not up yet after a while, or its access rules shut hamgr
- * out, too. */
-bool guard_server_stalls(struct core *c)
+/* It answers, and refuses whatever needs room. A standby without room is not healthy, so that a
+ * successor has some. */
+bool guard_server_is_full(struct core *c)
 {
-    hm_ms bad_ms = c->view.bad_since_ms, wait_ms = c->config.stall_timeout_ms;
+    hm_ms full_ms = c->view.full_since_ms;
 
-    if (c->copy.state == COPY_STARTING)
-        wait_ms += c->config.crash_wait_ms;
-    else if (c->copy.state != COPY_PRIMARY)
-        return false;
-    if (c->must_raise && !core_due(c, c->since_ms + 8 * core_ttl_ms(c)))
-        return false; /* nobody took over a moment ago */
-    return may_act(c) && bad_ms != HM_NEVER &&
-           core_due(c, hm_max_ms(bad_ms, c->primary_since_ms) + wait_ms) &&
+    return may_try_again(c) && may_act(c) && c->copy.state == COPY_PRIMARY && full_ms != HM_NEVER &&
+           core_due(c, hm_max_ms(full_ms, c->primary_since_ms) + c->config.stall_timeout_ms) &&
            core_successor(c) != HM_NOBODY;
 }
 

@@ -87,10 +87,11 @@ const struct rule rules[] = {
     ROW(111, ST_HOLDER,         must_prepare_again,      ST_HOLDER_PREPARE, "a voter promised a higher ballot"),
     ROW(112, ST_HOLDER,         server_died,             ST_HANDOVER,       "the server died and a standby can take over"),
     ROW(113, ST_HOLDER,         server_lost_data,        ST_HANDOVER,       "the server restarted as another copy and a standby has the data"),
-    ROW(114, ST_HOLDER,         server_stalls,           ST_HANDOVER,       "the server cannot commit and a standby can take over"),
+    ROW(114, ST_HOLDER,         server_stalls,           ST_HANDOVER,       "the server hangs and a standby can take over"),
     ROW(115, ST_HOLDER,         server_crashed,          ST_HANDOVER,       "the server recovers from a crash and a standby can take over"),
     ROW(116, ST_HOLDER,         switchover_is_ready,     ST_HANDOVER,       "a switchover was ordered"),
     ROW(117, ST_HOLDER,         record_must_change,      ST_HOLDER_CHANGE,  "the record must change"),
+    ROW(118, ST_HOLDER,         server_is_full,          ST_HANDOVER,       "its disk is full and a standby has room"),
     ROW(119, ST_HOLDER,         always,                  ST_HOLDER,         "it holds the lease"),
 
     ROW(120, ST_HOLDER_PREPARE, lease_is_lost,           ST_STANDING,       "the lease could not be renewed in time"),
@@ -130,8 +131,8 @@ static const struct rule *first_row(unsigned state)
         [ST_START] = 3,          [ST_BLANK] = 6,     [ST_STOPPED] = 7,    [ST_VOTING] = 8,
         [ST_OBSERVING] = 9,      [ST_OUTSIDE] = 10,  [ST_FOLLOWING] = 12, [ST_STANDING] = 14,
         [ST_PREVOTE] = 26,       [ST_PREPARE] = 33,  [ST_FREEZE] = 41,    [ST_YIELD] = 48,
-        [ST_FETCH] = 51,         [ST_ACCEPT] = 55,   [ST_HOLDER] = 60,    [ST_HOLDER_PREPARE] = 69,
-        [ST_HOLDER_CHANGE] = 75, [ST_HANDOVER] = 79, [ST_RELEASED] = 82,  [ST_RESCUE] = 85,
+        [ST_FETCH] = 51,         [ST_ACCEPT] = 55,   [ST_HOLDER] = 60,    [ST_HOLDER_PREPARE] = 70,
+        [ST_HOLDER_CHANGE] = 76, [ST_HANDOVER] = 80, [ST_RELEASED] = 83,  [ST_RESCUE] = 86,
     };
 
     return &rules[first[state]];

@@ -75,6 +75,7 @@ const struct rule *rule_find(uint16_t id);
     X(server_died)                                                                                 \
     X(server_lost_data)                                                                            \
     X(server_stalls)                                                                               \
+    X(server_is_full)                                                                              \
     X(server_crashed)                                                                              \
     X(switchover_is_ready)                                                                         \
     X(record_must_change)                                                                          \

@@ -331,6 +331,9 @@ static void code_copy(struct codec *x, struct copy *c)
     c->was_primary = code_bool(x, c->was_primary);
     c->is_healthy = code_bool(x, c->is_healthy);
     c->is_crashed = code_bool(x, c->is_crashed);
+    c->stalled_ms = code_ms(x, c->stalled_ms);
+    c->hung_ms = code_ms(x, c->hung_ms);
+    c->is_full = code_bool(x, c->is_full);
     c->copy_id = code_u64(x, c->copy_id);
     c->system_id = code_u64(x, c->system_id);
     c->server_id = code_u64(x, c->server_id);

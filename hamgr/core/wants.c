@@ -133,8 +133,10 @@ static void enter_holder(struct core *c, enum core_state before)
     c->standing_ballot = c->mine;
     c->chosen_version = core_known(c)->version;
     c->failures = 0;
-    if (c->released_at_ms != HM_PAST && c->released_epoch == core_known(c)->epoch)
+    if (c->released_at_ms != HM_PAST && c->released_epoch == core_known(c)->epoch) {
         c->must_raise = true;
+        c->regained_ms = c->now_ms;
+    }
     c->released_at_ms = HM_PAST;
     c->lost.counter = 0;
     c->is_yielded_to = false;

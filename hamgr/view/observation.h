@@ -79,6 +79,10 @@ struct copy {
     bool was_primary; /* DOWN, STARTING, SUSPENDED: the server last ran as a primary */
     bool is_healthy;  /* it answers, and a primary can flush */
     bool is_crashed;  /* it is recovering by itself after the crash of a process */
+    hm_ms stalled_ms; /* it committed nothing, or did not answer, for so long; 0: not so */
+    hm_ms hung_ms;    /* ... and for so long it is proved that it hangs, and does not only wait for
+                       * its turn on a busy machine; 0: nothing proves that */
+    bool is_full;     /* no room is left on one of its disks */
     uint64_t copy_id;
     uint64_t system_id;
     uint64_t server_id;   /* differs with every start of the server */

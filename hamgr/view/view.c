@@ -8,6 +8,9 @@ void view_init(struct view *v)
     v->bad_since_ms = HM_NEVER;
     v->healthy_since_ms = HM_NEVER;
     v->crashed_since_ms = HM_NEVER;
+    v->stalled_since_ms = HM_NEVER;
+    v->hung_since_ms = HM_NEVER;
+    v->full_since_ms = HM_NEVER;
 }
 
 void view_note_gossip(struct view *v, uint8_t slot, const struct gossip *g, hm_ms now_ms)
@@ -32,6 +35,17 @@ void view_note_copy(struct view *v, const struct copy *c, hm_ms now_ms)
     note_since(&v->bad_since_ms, !c->is_healthy, now_ms);
     note_since(&v->healthy_since_ms, c->is_healthy, now_ms);
     note_since(&v->crashed_since_ms, c->is_crashed, now_ms);
+    note_since(&v->full_since_ms, c->is_full, now_ms);
+    v->stalled_since_ms = c->stalled_ms > 0 ? now_ms - c->stalled_ms : HM_NEVER;
+    v->hung_since_ms = c->hung_ms > 0 ? now_ms - c->hung_ms : HM_NEVER;
+}
+
+hm_ms view_gray_ms(const struct view *v, hm_ms stall_timeout_ms)
+{
+    if (v->stalled_since_ms == HM_NEVER || v->hung_since_ms == HM_NEVER)
+        return HM_NEVER;
+    return hm_max_ms(v->stalled_since_ms + stall_timeout_ms,
+                     v->hung_since_ms + stall_timeout_ms / 2);
 }
 
 void view_forget(struct view *v, uint8_t slot)

@@ -58,7 +58,8 @@ static void measured(struct sim *w)
     w->is_measuring = true;
 }
 
-/* Nobody but a voter that is not needed, or hamgrd for a moment. */
+/* Nobody but a voter that is not needed, or hamgrd for a moment; or a primary that is only late,
+ * however long. */
 static void harmless(struct sim *w)
 {
     unsigned int s = 0;
@@ -71,6 +72,11 @@ static void harmless(struct sim *w)
     if (w->host[h].role == ROLE_WITNESS && voters > 2 && sim_chance(w, 700000)) {
         (void)sim_fault(w, sim_chance(w, 500000) ? FAULT_WITNESS_LOST : FAULT_ISOLATED, h,
                         sim_draw(w, 100 * SIM_MS, 1500 * SIM_MS));
+        return;
+    }
+    if (h == holder && sim_chance(w, 500000)) {
+        (void)sim_fault(w, FAULT_OVERLOADED, h,
+                        sim_draw(w, 1, 4) * w->plan.stall_timeout_ms * 1000);
         return;
     }
     (void)sim_fault(w, FAULT_DAEMON_KILLED, h, sim_draw(w, 1 * SIM_MS, w->plan.ttl_ms * 1000 / 8));

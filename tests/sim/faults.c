@@ -266,9 +266,15 @@ static bool hit_net_or_disk(struct sim *w, struct sim_fault *f)
             return false;
         return h->is_disk_full = true;
     case FAULT_DISK_HUNG:
-        if (h->is_disk_hung)
+        if (h->is_disk_hung || h->is_overloaded)
             return false;
+        h->sick_us = w->now_us;
         return h->is_disk_hung = true;
+    case FAULT_OVERLOADED:
+        if (h->is_disk_hung || h->is_overloaded)
+            return false;
+        h->sick_us = w->now_us;
+        return h->is_overloaded = true;
     case FAULT_CLIENT_CUT:
         if (w->client_is_cut[f->host])
             return false;
@@ -458,6 +464,9 @@ static void heal(struct sim *w, struct sim_fault *f)
         break;
     case FAULT_DISK_HUNG:
         h->is_disk_hung = false;
+        break;
+    case FAULT_OVERLOADED:
+        h->is_overloaded = false;
         break;
     case FAULT_CLIENT_CUT:
         w->client_is_cut[f->host] = false;

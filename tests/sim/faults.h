@@ -25,6 +25,7 @@
     X(FAULT_DISK_SLOW, "disk slow", 4)                                                             \
     X(FAULT_DISK_FULL, "disk full", 2)                                                             \
     X(FAULT_DISK_HUNG, "disk hung", 2)                                                             \
+    X(FAULT_OVERLOADED, "host overloaded", 2)                                                      \
     X(FAULT_STATE_WIPED, "state directory lost", 2)                                                \
     X(FAULT_FILE_LOST, "voter's file lost", 2)                                                     \
     X(FAULT_COPY_WIPED, "data directory lost", 2)                                                  \

@@ -69,6 +69,22 @@ static void see_standbys(const struct sim *w, unsigned int service, unsigned int
     }
 }
 
+/* A stall, and whether anything proves that it is no overload. */
+static void see_health(const struct sim *w, const struct sim_db *db, const struct sim_host *h,
+                       struct copy *ret)
+{
+    bool answers = ret->state == COPY_STANDBY || ret->state == COPY_PRIMARY;
+    bool is_sick = ret->state == COPY_PRIMARY && (h->is_disk_hung || h->is_overloaded);
+    bool is_hung = ret->state == COPY_UNKNOWN && db->is_hung;
+
+    ret->is_healthy = answers && !is_sick && !(ret->state == COPY_STANDBY && h->is_disk_full);
+    ret->is_full = h->is_disk_full;
+    if (is_sick || is_hung)
+        ret->stalled_ms = 1 + (w->now_us - (is_hung ? db->hung_us : h->sick_us)) / 1000;
+    if (is_hung || (is_sick && h->is_disk_hung))
+        ret->hung_ms = ret->stalled_ms;
+}
+
 void sim_copy_now(const struct sim *w, unsigned int service, unsigned int host, struct copy *ret)
 {
     const struct sim_db *db = SIM_DB(w, service, host);
@@ -81,7 +97,7 @@ void sim_copy_now(const struct sim *w, unsigned int service, unsigned int host, 
     ret->state = seen_state(db);
     answers = ret->state == COPY_STANDBY || ret->state == COPY_PRIMARY;
     ret->was_primary = db->was_primary;
-    ret->is_healthy = answers && !(ret->state == COPY_PRIMARY && h->is_disk_hung);
+    see_health(w, db, h, ret);
     ret->is_crashed = db->is_crashed;
     ret->follows = HM_NOBODY;
     if (db->has_data && !db->is_rebuilding) {

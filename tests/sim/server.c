@@ -258,6 +258,7 @@ void sim_server_hang(struct sim *w, unsigned int service, unsigned int host, boo
     if (db->run == RUN_DOWN || db->is_hung == is_hung)
         return;
     db->is_hung = is_hung;
+    db->hung_us = w->now_us;
     if (!is_hung)
         sim_server_goes_on(w, service, host);
     sim_changed(w, service, host);

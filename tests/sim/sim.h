@@ -128,6 +128,8 @@ struct sim_host {
     int64_t slow_disk_us;      /* more, while the disk is sick */
     bool is_disk_full;
     bool is_disk_hung;
+    bool is_overloaded;  /* nothing hangs, and everything is late */
+    int64_t sick_us;     /* true time since which it does one of the two */
     hm_ms wall_ms;       /* wall clock less boot time: jumps */
     uint32_t deferred_n; /* events waiting for a paused process */
 };
@@ -215,7 +217,8 @@ struct sim_db {
     bool is_rebuilding; /* the durable mark */
     enum sim_run run;
     bool is_suspended;
-    bool is_hung; /* answers nobody, flushes nothing */
+    bool is_hung;    /* answers nobody, flushes nothing ... */
+    int64_t hung_us; /* ... since this true time */
     bool was_primary;
     bool is_crashed;
     bool is_final;

@@ -352,21 +352,6 @@ static void leads(void)
     told_forget(&t);
 }
 
-static void a_server_that_cannot_flush_is_given_away_after_the_stall_timeout(void **state)
-{
-    hm_ms bad_ms;
-
-    (void)state;
-    leads();
-    bad_ms = t.probe_ms;
-    t.copy.is_healthy = false;
-    told_run(&t, bad_ms + 1000 - 1);
-    assert_string_equal(core_state_name(t.core.state), "holder");
-    told_run(&t, bad_ms + 1000);
-    assert_true(told_has(&t, "holder -> handover: the server cannot commit"));
-    assert_int_equal(t.last[DO_FENCE].fence.mode, FENCE_SUSPENDED);
-}
-
 static void in_async_a_crashed_server_may_recover_for_a_while(void **state)
 {
     hm_ms crashed_ms;
@@ -443,7 +428,6 @@ int main(void)
         TEST(a_member_without_a_standby_refuses_the_freeze),
         TEST(only_a_holder_with_that_ballot_ends_the_freeze),
         TEST(nobody_is_followed_below_the_own_promise),
-        TEST(a_server_that_cannot_flush_is_given_away_after_the_stall_timeout),
         TEST(in_async_a_crashed_server_may_recover_for_a_while),
         TEST(without_a_successor_the_server_is_started_again),
         TEST(a_silent_fence_lets_the_lease_run_out),

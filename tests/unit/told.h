@@ -434,6 +434,10 @@ static inline const char *told_probe(struct told *t)
 
     t->copy.taken_at_ms = t->now_ms;
     ev.copy = t->copy;
+    if (t->copy.stalled_ms > 0) /* what hangs goes on hanging */
+        t->copy.stalled_ms += TOLD_PROBE_MS;
+    if (t->copy.hung_ms > 0)
+        t->copy.hung_ms += TOLD_PROBE_MS;
     return told_feed(t, &ev);
 }
 
