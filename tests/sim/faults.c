@@ -426,6 +426,18 @@ static void heal_host(struct sim *w, unsigned int h)
     sim_at(w, w->now_us, EV_DAEMON, 0, h, 0, 0, boots);
 }
 
+static void heal_disk(struct sim_host *h, enum sim_fault_kind kind)
+{
+    if (kind == FAULT_DISK_SLOW)
+        h->slow_disk_us = 0;
+    else if (kind == FAULT_DISK_FULL)
+        h->is_disk_full = false;
+    else if (kind == FAULT_DISK_HUNG)
+        h->is_disk_hung = false;
+    else
+        h->is_overloaded = false;
+}
+
 static void heal(struct sim *w, struct sim_fault *f)
 {
     struct sim_host *h = &w->host[f->host];
@@ -457,16 +469,10 @@ static void heal(struct sim *w, struct sim_fault *f)
         spoil_links(w, -1);
         break;
     case FAULT_DISK_SLOW:
-        h->slow_disk_us = 0;
-        break;
     case FAULT_DISK_FULL:
-        h->is_disk_full = false;
-        break;
     case FAULT_DISK_HUNG:
-        h->is_disk_hung = false;
-        break;
     case FAULT_OVERLOADED:
-        h->is_overloaded = false;
+        heal_disk(h, f->kind);
         break;
     case FAULT_CLIENT_CUT:
         w->client_is_cut[f->host] = false;
