@@ -126,6 +126,37 @@ static void check_member_address(struct reader *r, const config_setting_t *root,
         }
 }
 
+enum hm_rc settings_check_member(const char *name, const char *address,
+                                 const struct settings_member *member, size_t n,
+                                 char ret_host[HM_ADDRESS_MAX], struct hm_err *err)
+{
+    char slot[HM_NAME_MAX], other[HM_NAME_MAX], host[HM_ADDRESS_MAX], why[256];
+    uint16_t port = 0;
+
+    if (name[0] == '\0' || strlen(name) >= HM_NAME_MAX)
+        return hm_fail(err, HM_BAD_INPUT, "a name has 1 to %d characters", HM_NAME_MAX - 1);
+    if (!value_is_name(name, why) ||
+        !value_split_address(address, host, sizeof host, &port, why, sizeof why))
+        return hm_fail(err, HM_BAD_INPUT, "%s", why);
+    if (is_same_host(host, "0.0.0.0") || is_same_host(host, "::"))
+        return hm_fail(err, HM_BAD_INPUT, "'%s' is not where the others reach it", address);
+    slot_name(name, slot);
+    for (size_t i = 0; i < n; i++) {
+        slot_name(member[i].name, other);
+        if (strcmp(member[i].name, name) == 0)
+            return hm_fail(err, HM_BAD_INPUT, "there is a member named '%s' already", name);
+        if (strcmp(slot, other) == 0)
+            return hm_fail(err, HM_BAD_INPUT, "'%s' and '%s' would have the same replication slot",
+                           name, member[i].name);
+        if (member[i].port == port && is_same_host(member[i].host, host))
+            return hm_fail(err, HM_BAD_INPUT, "'%s' is the address of '%s' already", address,
+                           member[i].name);
+    }
+    if (ret_host != NULL)
+        memcpy(ret_host, host, sizeof host);
+    return HM_OK;
+}
+
 static void check_members(struct reader *r, const config_setting_t *root, const struct settings *s)
 {
     size_t dbs = 0;

@@ -39,6 +39,9 @@ void value_take_preset(const struct setting *row, void *target);
 /* Says what a setting is, for errors: "the number 5". Returns text. */
 const char *value_describe(const config_setting_t *value, char *text, size_t size);
 
+/* True, or what is wrong with a name in why, which has room for 160 bytes. */
+bool value_is_name(const char *text, char *why);
+
 /* Splits HOST:PORT; the host comes without brackets. True, or what is wrong with it in why. */
 bool value_split_address(const char *address, char *ret_host, size_t host_size, uint16_t *ret_port,
                          char *why, size_t why_size);

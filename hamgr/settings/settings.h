@@ -165,6 +165,16 @@ void settings_first_record(const struct settings *s, const struct settings_servi
 /* The service of that name, or the only one if name is NULL or empty; NULL if there is none. */
 const struct settings_service *settings_service(const struct settings *s, const char *name);
 
+/* Writes settings as a file that gives the same ones: only what is not the default. key_file: what
+ * the file shall say of it. A failed write shows in ferror(out). */
+void settings_write(FILE *out, const struct settings *s, const char *key_file);
+
+/* Checks a new member: its name and its address, alone and beside the n that are there. The host is
+ * left in ret_host, which may be NULL. HM_BAD_INPUT: err says what is wrong. */
+enum hm_rc settings_check_member(const char *name, const char *address,
+                                 const struct settings_member *member, size_t n,
+                                 char ret_host[HM_ADDRESS_MAX], struct hm_err *err) HM_MUST_CHECK;
+
 /* Draws a new key from the kernel and writes it as hexadecimal digits into a new file, mode 0600.
  * HM_REFUSED when the file exists already: a key is never written over. HM_FAILED, HM_NO_SPACE. */
 enum hm_rc settings_make_key(const char *path, struct hm_err *err) HM_MUST_CHECK;

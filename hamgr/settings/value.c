@@ -183,7 +183,7 @@ static bool is_name_char(char c)
     return isalnum((unsigned char)c) || c == '.' || c == '_' || c == '-';
 }
 
-static bool is_name(const char *text, char *why)
+bool value_is_name(const char *text, char *why)
 {
     for (const char *c = text; *c != '\0'; c++)
         if (!is_name_char(*c)) {
@@ -368,7 +368,7 @@ static bool take_text(const struct setting *row, const char *text, char *field, 
                        most);
         return false;
     }
-    if ((row->type == TYPE_NAME && !is_name(text, why)) ||
+    if ((row->type == TYPE_NAME && !value_is_name(text, why)) ||
         (row->type == TYPE_PATH && !is_path(text, why)) ||
         (row->type == TYPE_ADDRESS && !is_address(text, why)))
         return false;
