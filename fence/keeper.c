@@ -387,3 +387,21 @@ void keeper_report(const struct keeper *k, struct fence_report *ret)
     ret->scanned_ms = k->procs.looked_ms;
     (void)snprintf(ret->why, sizeof ret->why, "%s", k->why);
 }
+
+enum hm_rc keepers_gate(struct keeper *keepers, size_t n, const struct gate_peers *peers,
+                        struct hm_err *err)
+{
+    struct keeper_tools *tools = keepers[0].tools;
+    struct gate_state states[HM_SERVICES_MAX];
+    enum hm_rc rc;
+
+    for (size_t i = 0; i < n; i++)
+        states[i] = keeper_gate(&keepers[i], clock_boot_ms());
+    rc = gate_build(&tools->gate, peers, states, n, err);
+    tools->has_gate = rc == HM_OK;
+    for (size_t i = 0; i < n; i++) {
+        keepers[i].gate = states[i];
+        keepers[i].is_gate_known = tools->has_gate;
+    }
+    return rc;
+}

@@ -59,6 +59,10 @@ enum hm_rc keeper_thaw(struct keeper *k, struct hm_err *err) HM_MUST_CHECK;
 void keeper_kill(struct keeper *k);
 enum hm_rc keeper_destroy(struct keeper *k, const char *peer, struct hm_err *err) HM_MUST_CHECK;
 
+/* Puts the gate in place for all n keepers, which share their tools. HM_FAILED: there is none. */
+enum hm_rc keepers_gate(struct keeper *keepers, size_t n, const struct gate_peers *peers,
+                        struct hm_err *err) HM_MUST_CHECK;
+
 /* The clocks disagree. */
 void keeper_distrust(struct keeper *k);
 /* The watchdog may be fed for this service's part. */

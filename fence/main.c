@@ -111,7 +111,6 @@ static void open_tools(struct helper *h)
 static void build_gate(struct helper *h)
 {
     struct gate_peers peers = { 0 };
-    struct gate_state states[HM_SERVICES_MAX];
     struct hm_err err;
 
     if (h->tools.gate.fd < 0)
@@ -120,16 +119,8 @@ static void build_gate(struct helper *h)
         if (i != h->settings.self && !gate_add_peer(&peers, h->settings.member[i].host))
             log_warn("gate member=%s: '%s' is no literal address: it passes as a client only",
                      h->settings.member[i].name, h->settings.member[i].host);
-    for (size_t i = 0; i < h->server.keepers_n; i++)
-        states[i] = keeper_gate(&h->keeper[i], clock_boot_ms());
-    h->tools.has_gate =
-        gate_build(&h->tools.gate, &peers, states, h->server.keepers_n, &err) == HM_OK;
-    if (!h->tools.has_gate)
+    if (keepers_gate(h->keeper, h->server.keepers_n, &peers, &err) != HM_OK)
         log_error("no gate: %s", err.text);
-    for (size_t i = 0; i < h->server.keepers_n; i++) {
-        h->keeper[i].gate = states[i];
-        h->keeper[i].is_gate_known = h->tools.has_gate;
-    }
 }
 
 static void strengthen(struct helper *h)

@@ -120,12 +120,26 @@ static enum hm_rc carry_out(struct keeper *k, const struct fence_request *r, str
         return unit_start(k->service->unit, err);
     case FENCE_VERB_DISTRUST:
         return keeper_destroy(k, r->peer, err);
+    case FENCE_VERB_PEERS: /* of all services: take_packet() */
     case FENCE_VERB_HELLO:
         return HM_OK;
     case FENCE_VERBS_N:
         break;
     }
     return hm_fail(err, HM_BAD_INPUT, "unknown verb");
+}
+
+/* The file is how a cluster begins; who its members are now hamgrd knows. */
+static enum hm_rc take_peers(struct server *s, const struct fence_request *r, struct hm_err *err)
+{
+    struct gate_peers peers = { 0 };
+
+    if (s->keepers[0].tools->gate.fd < 0)
+        return HM_OK; /* nothing that they could pass */
+    for (size_t i = 0; i < HM_MEMBERS_MAX; i++)
+        if (r->peers[i][0] != '\0' && !gate_add_peer(&peers, r->peers[i]))
+            log_warn("gate member=%s: no literal address: it passes as a client only", r->peers[i]);
+    return keepers_gate(s->keepers, s->keepers_n, &peers, err);
 }
 
 static void take_packet(struct server *s, struct server_conn *c, const void *packet, size_t size)
@@ -150,7 +164,7 @@ static void take_packet(struct server *s, struct server_conn *c, const void *pac
     if (k == NULL)
         rc = hm_fail(&err, HM_BAD_INPUT, "there is no service '%s'", r.service);
     else
-        rc = carry_out(k, &r, &err);
+        rc = r.verb == FENCE_VERB_PEERS ? take_peers(s, &r, &err) : carry_out(k, &r, &err);
     answer(s, c, &r, k, rc, err.text);
 }
 

@@ -57,6 +57,10 @@ static const char *wrong_request(const void *packet, size_t size)
         return "name of the service";
     if (!is_text(packet, offsetof(struct fence_request, peer), HM_ADDRESS_MAX))
         return "address";
+    for (size_t i = 0; i < HM_MEMBERS_MAX; i++)
+        if (!is_text(packet, offsetof(struct fence_request, peers) + i * HM_ADDRESS_MAX,
+                     HM_ADDRESS_MAX))
+            return "address of a member";
     return NULL;
 }
 

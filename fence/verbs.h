@@ -17,7 +17,7 @@
 #include "base/err.h"
 #include "view/observation.h"
 
-enum { FENCE_VERSION = 1, FENCE_WHY_MAX = 120 };
+enum { FENCE_VERSION = 2, FENCE_WHY_MAX = 120 };
 
 enum fence_verb {
     FENCE_VERB_STATUS,   /* look at the processes and report, nothing else */
@@ -29,6 +29,7 @@ enum fence_verb {
     FENCE_VERB_DISTRUST, /* destroy sockets only: of the service's own port, or with `peer` those
                             from here to that port there (a PgBouncer's to a dead server) */
     FENCE_VERB_HELLO, /* report as it is known, without looking: what it costs to be asked often */
+    FENCE_VERB_PEERS, /* who passes the gate as a member: `peers`, in place of those before */
     FENCE_VERBS_N
 };
 
@@ -42,6 +43,8 @@ struct fence_request {
     hm_ms until_ms;
     bool is_gate_open;         /* to clients; members pass anyway until until_ms */
     char peer[HM_ADDRESS_MAX]; /* with FENCE_VERB_DISTRUST: a literal address, or empty */
+    char peers[HM_MEMBERS_MAX][HM_ADDRESS_MAX]; /* with FENCE_VERB_PEERS: hosts; empty ones count
+                                                 * for nothing */
 };
 
 struct fence_report {

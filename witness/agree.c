@@ -69,7 +69,8 @@ struct said agree_said(const struct wire_hello *hello, uint8_t number)
     if (number >= hello->services_n)
         return said;
     said.name = agree_name(hello->service[number].name, hello->service[number].first.kind);
-    said.first = first_digest(&hello->service[number].first, hello->to);
+    if (hello->service[number].first.epoch == 0)
+        said.first = never_zero(first_digest(&hello->service[number].first, hello->to));
     return said;
 }
 
@@ -81,14 +82,16 @@ struct agreement agree_find(const struct said *said, size_t n)
     for (size_t i = 0; i < n; i++) {
         if (said[i].name == 0)
             continue;
-        if (a.sayers++ == 0) {
+        if (a.sayers++ == 0)
             a.name = said[i].name;
+        if (first == 0)
             first = said[i].first;
-        }
         a.is_on_name = a.is_on_name && said[i].name == a.name;
-        a.is_on_first = a.is_on_first && said[i].first == first;
+        a.is_on_first = a.is_on_first && (said[i].first == 0 || said[i].first == first);
+        a.has_record = a.has_record || said[i].first == 0;
     }
-    a.is_on_first = a.is_on_first && a.is_on_name;
+    /* Where there is a cluster, nobody begins one: the files need not agree about it any more. */
+    a.is_on_first = (a.is_on_first || a.has_record) && a.is_on_name;
     return a;
 }
 

@@ -10,7 +10,8 @@
 /* What one member said about one service, as digests; name 0: nothing. */
 struct said {
     uint64_t name;  /* of its name and kind */
-    uint64_t first; /* of the record that a new cluster would begin with, and of our name */
+    uint64_t first; /* of the record that a new cluster would begin with, and of our name; 0: it
+                     * begins none, because it has a record or waits to be added */
 };
 
 /* What this HELLO says about the service with that number. */
@@ -21,7 +22,8 @@ uint64_t agree_name(const char *service, enum service_kind kind);
 struct agreement {
     unsigned sayers;
     bool is_on_name;  /* all that said something said the same name */
-    bool is_on_first; /* ... and the same first record */
+    bool is_on_first; /* ... and the same first record, as far as they begin one */
+    bool has_record;  /* some begin none: there is a cluster already */
     uint64_t name;    /* of the first one that said something */
 };
 /* Of the members in said[n]. */

@@ -205,6 +205,13 @@ static bool begin(struct reg *r)
     r->core = malloc(sizeof *r->core);
     if (r->core == NULL)
         return false;
+    /* The members have a record that does not name this witness yet: it waits for it, and votes for
+     * no first one. */
+    if (r->work.loaded->accepted.counter == 0 && agree_find(r->said, HM_MEMBERS_MAX).has_record) {
+        memset(config.first.member, 0, sizeof config.first.member);
+        config.first.voters = 0;
+    }
+    config.first.epoch = 0;
     config.seed = config.incarnation ^ (uint64_t)clock_wall_ms() ^ ((uint64_t)r->number << 56);
     memcpy(config.name, c->own_name, sizeof config.name);
     core_init(r->core, &config);

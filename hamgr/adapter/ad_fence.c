@@ -340,6 +340,7 @@ bool ad_fence_ask(struct ad_fence *f, const struct fence_request *request)
     r.is_gate_open = request->is_gate_open;
     memcpy(r.service, f->service, sizeof r.service);
     memcpy(r.peer, request->peer, sizeof r.peer);
+    memcpy(r.peers, request->peers, sizeof r.peers);
     if (send(f->fd, &r, sizeof r, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)sizeof r)
         return false; /* a helper that is gone is noticed by reading */
     f->seq = r.seq;

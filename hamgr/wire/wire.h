@@ -26,7 +26,8 @@ enum {
 /* A service as a member is configured with it: a witness learns of it in no other way. */
 struct wire_service {
     char name[HM_NAME_MAX];
-    struct record first; /* epoch 0: the record that a new cluster would begin with */
+    struct record first; /* epoch 0: the record that a new cluster would begin with; else its
+                          * speaker begins none: it has a record, or waits to be added */
 };
 
 /* The first frame in each direction: who is there. */

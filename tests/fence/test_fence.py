@@ -12,7 +12,7 @@ import pytest
 
 import world
 from world import (CLIENT, DISTRUST, HELLO, HM_BAD_INPUT, HM_OK, HM_REFUSED, KILL, LEASE,
-                   MEMBER, MODE, NONE, PAUSED, PORT, STANDBY, START, STATUS, SUSPENDED, THAW,
+                   MEMBER, MODE, NONE, PAUSED, PEERS, PORT, STANDBY, START, STATUS, SUSPENDED, THAW,
                    Session, now_ms, wait_for)
 
 
@@ -236,6 +236,18 @@ def test_before_the_role_is_known_only_members_pass(fence, net):
     assert is_shut_out(net, source=None, host="127.0.0.1", where=net.here)
 
 
+def test_members_change_while_the_helper_runs(fence, net):
+    fence.lease(30000, 30000, gate=False)
+    assert fence.ask(PEERS, peers=[CLIENT, "not.literal"])["rc"] == HM_OK
+    assert passes(net, source=CLIENT)
+    assert is_shut_out(net, source=MEMBER)
+    assert fence.ask(PEERS, peers=[MEMBER])["rc"] == HM_OK
+    assert passes(net, source=MEMBER)
+    assert is_shut_out(net, source=CLIENT)
+    fence.lease(30000, 30000, gate=True)
+    assert passes(net, source=CLIENT)
+
+
 def test_members_pass_when_clients_do_not(fence, net):
     fence.lease(30000, 30000, gate=False)
     assert is_shut_out(net, source=CLIENT)
@@ -447,7 +459,7 @@ def test_a_greeting_is_answered_without_looking(fence):
     assert fence.ask(STATUS)["scanned_ms"] > looked
 
 
-@pytest.mark.parametrize("wrong", [{"version": 2}, {"verb": 99}, {"mode": 77}])
+@pytest.mark.parametrize("wrong", [{"version": 1}, {"verb": 99}, {"mode": 77}])
 def test_a_wrong_packet_ends_the_connection(fence, wrong):
     packet = fence.packet(**({"verb": STATUS} | wrong))
     fence.read()  # the greeting

@@ -19,7 +19,7 @@ BIN = "/usr/lib/postgresql/15/bin"
 PORT = 15432
 HERE, MEMBER, CLIENT = "10.77.0.1", "10.77.0.2", "10.77.0.3"
 HM_OK, HM_FAILED, HM_BAD_INPUT, HM_REFUSED = 0, 1, 2, 3
-STATUS, MODE, THAW, KILL, START, DISTRUST, HELLO = range(7)
+STATUS, MODE, THAW, KILL, START, DISTRUST, HELLO, PEERS = range(8)
 NONE, SUSPENDED, LEASE, STANDBY, PAUSED = range(5)
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -244,7 +244,7 @@ class Load(threading.Thread):
 class Fence:
     """A running helper and a connection to it."""
 
-    REQUEST = struct.Struct("@IIi32siqq?64s0q")
+    REQUEST = struct.Struct("@IIi32siqq?64s576s0q")
     REPORT = struct.Struct("@II32siiqq?????IIq120s0q")
     FIELDS = ("version", "seq", "service", "rc", "mode", "suspend_ms", "until_ms", "is_gate_open",
               "has_gate", "has_lock", "has_priority", "has_watchdog", "processes", "stopped",
@@ -327,10 +327,11 @@ class Fence:
         return report
 
     def packet(self, verb, service="pg", mode=NONE, suspend=0, until=0, gate=False, peer="",
-               version=1):
+               peers=(), version=2):
         self.seq += 1
         return self.REQUEST.pack(version, self.seq, verb, service.encode(), mode, suspend, until,
-                                 gate, peer.encode())
+                                 gate, peer.encode(),
+                                 b"".join(p.encode().ljust(64, b"\0") for p in peers))
 
     def ask(self, verb, **more):
         """Sends a request and returns the answer; what comes by itself is kept in `heard`."""

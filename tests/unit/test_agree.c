@@ -93,6 +93,26 @@ static void those_who_say_nothing_do_not_disagree(void **state)
     assert_int_equal(agree_find(said, 1).sayers, 0);
 }
 
+/* Once there is a cluster, files may differ: a member that joined has a line that others lack. */
+static void where_there_is_a_record_nobody_begins_one(void **state)
+{
+    struct said said[3] = { { 5, 6 }, { 5, 0 }, { 5, 7 } };
+    struct agreement a = agree_find(said, 3);
+
+    (void)state;
+    assert_true(a.has_record && a.is_on_first && a.is_on_name);
+    said[1].first = 6;
+    a = agree_find(said, 3);
+    assert_false(a.has_record || a.is_on_first);
+    said[1].first = 0;
+    said[2].name = 8;
+    a = agree_find(said, 3);
+    assert_false(a.is_on_first || a.is_on_name);
+    service[NUMBER].first.epoch = 1;
+    assert_int_equal(agree_said(&hello, NUMBER).first, 0);
+    assert_int_not_equal(agree_said(&hello, NUMBER).name, 0);
+}
+
 static void a_hello_may_not_contradict_itself(void **state)
 {
     struct record *r = &service[NUMBER].first, good = *r;
@@ -123,6 +143,7 @@ int main(void)
         TEST(name_and_kind_are_what_a_number_means),
         TEST(every_field_of_the_first_record_counts_but_addresses),
         TEST(those_who_say_nothing_do_not_disagree),
+        TEST(where_there_is_a_record_nobody_begins_one),
         TEST(a_hello_may_not_contradict_itself),
     };
 

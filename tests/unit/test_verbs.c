@@ -150,6 +150,11 @@ static void texts_need_an_end_and_the_name_a_letter(void **state)
     assert_string_equal(why, "address");
     u.r.peer[HM_ADDRESS_MAX - 1] = '\0';
     assert_true(is_request(&u));
+    memset(u.r.peers[HM_MEMBERS_MAX - 1], 'x', HM_ADDRESS_MAX);
+    assert_false(is_request(&u));
+    assert_string_equal(why, "address of a member");
+    u.r.peers[HM_MEMBERS_MAX - 1][HM_ADDRESS_MAX - 1] = '\0';
+    assert_true(is_request(&u));
 }
 
 static void deadlines_of_a_lease_stand_in_order_and_in_range(void **state)
