@@ -180,7 +180,7 @@ build/fuzz/fuzz_%: build/fuzz/obj/tests/fuzz/fuzz_%.o build/fuzz/libhamgr.a
 .DELETE_ON_ERROR:
 .PHONY: all deps help check check-unit check-pg check-sim check-sim-mutants check-model check-asan \
         check-pure check-layers check-format check-style check-clang check-lints check-rules \
-        lint format coverage fuzz rules golden check-system check-fence bench bench-witness soak campaign \
+        lint format coverage fuzz rules golden check-system check-fence bench bench-witness soak campaign grow \
         demo-build demo-stop story \
         demo install clean ci FORCE
 
@@ -278,6 +278,9 @@ campaign: $(call SYSTEM_NEEDS,$(CAMPAIGN_MODE)) ## random faults on a real clust
 	@MODE='$(CAMPAIGN_MODE)' /usr/bin/python3 -B tests/system/campaign.py $(if $(KIND),--kind '$(KIND)') \
 	    $(if $(SEED),--seed '$(SEED)') $(if $(FAULTS),--faults '$(FAULTS)') $(if $(FROM),--from '$(FROM)') \
 	    $(if $(PLAY),--play '$(PLAY)') $(if $(LIST),--list)
+
+grow: $(call SYSTEM_NEEDS,release) ## from 1 to 5 database members and back to 2, with a failover at each size (root)
+	@MODE=release /usr/bin/python3 -B tests/system/grow.py $(if $(DURABILITY),--durability '$(DURABILITY)')
 
 soak: $(call SYSTEM_NEEDS,release) ## 30 minutes of full CPU and disk load: no false failover (root)
 	@MODE=release /usr/bin/python3 -B tests/system/bench.py soak $(if $(MINUTES),--minutes '$(MINUTES)')

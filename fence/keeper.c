@@ -395,6 +395,7 @@ enum hm_rc keepers_gate(struct keeper *keepers, size_t n, const struct gate_peer
     struct gate_state states[HM_SERVICES_MAX];
     enum hm_rc rc;
 
+    memset(states, 0, sizeof states);
     for (size_t i = 0; i < n; i++)
         states[i] = keeper_gate(&keepers[i], clock_boot_ms());
     rc = gate_build(&tools->gate, peers, states, n, err);

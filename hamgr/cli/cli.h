@@ -29,6 +29,14 @@ enum cli_option {
     CLI_DATA_DIR = 1 << 10,
     CLI_FORCE = 1 << 11,
     CLI_CLUSTER = 1 << 12,
+    CLI_ROLE = 1 << 13,
+    CLI_KEY = 1 << 14,
+    CLI_NAME = 1 << 15,
+    CLI_ADDRESS = 1 << 16,
+    CLI_PRIORITY = 1 << 17,
+    CLI_NOFAILOVER = 1 << 18,
+    CLI_FOLLOW = 1 << 19,
+    CLI_SET = 1 << 20,
 };
 
 struct cli {
@@ -44,6 +52,13 @@ struct cli {
     const char *unit;
     const char *data_dir;
     const char *cluster;
+    const char *role;
+    const char *key;
+    const char *name;
+    const char *address;
+    const char *follow;
+    const char *set;
+    int16_t priority;
     hm_ms timeout_ms; /* 0 unless given */
     unsigned args_n;
     const char *arg[CLI_ARGS_MAX];
@@ -95,12 +110,15 @@ enum hm_rc cli_call(const char *socket_path, const struct ctl_request *request, 
 enum ctl_exit cli_tell_failure(struct cli *c, enum ctl_exit rc, const char *error,
                                const char *next);
 void cli_print_json(struct cli *c, const json_t *j);
+/* HOST:PORT of HOST or HOST:PORT. */
+void cli_full_address(const char *address, char ret[HM_ADDRESS_MAX + 8]);
 
 /* --- the commands ----------------------------------------------------------------------------- */
 
 cli_command cli_status, cli_history, cli_switchover, cli_pause, cli_resume, cli_check,
-    cli_config_check, cli_keygen, cli_guard, cli_member_list, cli_explain, cli_what_if,
-    cli_failover, cli_version, cli_help, cli_completion;
+    cli_config_check, cli_config_show, cli_keygen, cli_guard, cli_member_list, cli_member_add,
+    cli_member_remove, cli_join, cli_explain, cli_what_if, cli_failover, cli_version, cli_help,
+    cli_completion;
 
 /* The documents as tables, for the commands and for tests. */
 void cli_print_status(struct cli *c, const json_t *status);

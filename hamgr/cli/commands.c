@@ -8,6 +8,9 @@
 #include <string.h>
 
 #define ORDER (CLI_SERVICE | CLI_JSON | CLI_TIMEOUT)
+#define JOIN                                                                                       \
+    (CLI_KEY | CLI_NAME | CLI_ADDRESS | CLI_DATA_DIR | CLI_PRIORITY | CLI_NOFAILOVER |             \
+     CLI_FOLLOW | CLI_SET | CLI_JSON | CLI_TIMEOUT)
 
 /* clang-format off */
 const struct cli_row cli_rows[] = {
@@ -21,7 +24,11 @@ const struct cli_row cli_rows[] = {
     { "resume",       "",          "automatic failover again",                        ORDER,                                             0, cli_resume },
     { "check",        "",          "what a server's settings lack, and the change",   CLI_SERVICE | CLI_JSON,                            0, cli_check },
     { "member list",  "",          "the members, and how long ago each was heard",    CLI_JSON,                                          0, cli_member_list },
+    { "member add",   "NAME ADDRESS", "add a member that runs and can be reached",       CLI_ROLE | CLI_JSON | CLI_TIMEOUT,                 2, cli_member_add },
+    { "member remove", "NAME",     "forget a member, with its replication slots",     CLI_JSON | CLI_TIMEOUT,                            1, cli_member_remove },
+    { "join",         "ADDRESS",   "make this new host a member of a cluster",        JOIN,                                              1, cli_join },
     { "config check", "[FILE]",    "show all errors in the settings",                 0,                                                 1, cli_config_check },
+    { "config show",  "",          "the settings that fit the cluster as it is now",  CLI_JSON,                                          0, cli_config_show },
     { "keygen",       "[FILE]",    "draw a new cluster key",                          0,                                                 1, cli_keygen },
     { "guard",        "[SERVICE]", "before a server starts: no primary without lease", CLI_SERVICE | CLI_UNIT | CLI_DATA_DIR,            1, cli_guard },
     { "version",      "",          "of this program and of hamgrd",                   CLI_JSON,                                          0, cli_version },
@@ -42,7 +49,15 @@ const struct cli_option_row cli_option_rows[] = {
     { "--unit",     NULL, "UNIT",    CLI_UNIT,     "the service that this systemd unit runs" },
     { "--force",    NULL, NULL,      CLI_FORCE,    "the others are off and stay off: I made sure" },
     { "--cluster",  NULL, "NAME",    CLI_CLUSTER,  "the cluster's name, for scripts that cannot type it" },
-    { "--data-dir", NULL, "DIR",     CLI_DATA_DIR, "the service with this data directory" },
+    { "--data-dir", NULL, "DIR",     CLI_DATA_DIR, "the service with this data directory; 'join': where it is to be" },
+    { "--role",     NULL, "ROLE",    CLI_ROLE,     "db (the default), witness or observer" },
+    { "--key",      "-k", "FILE",    CLI_KEY,      "the cluster's key" },
+    { "--name",     NULL, "NAME",    CLI_NAME,     "of the new member; without it the host's name" },
+    { "--address",  NULL, "ADDRESS", CLI_ADDRESS,  "where the others reach it; without it the way to the cluster" },
+    { "--priority", NULL, "NUMBER",  CLI_PRIORITY, "between equally good standbys the higher one takes over" },
+    { "--nofailover", NULL, NULL,    CLI_NOFAILOVER, "it never becomes primary by itself" },
+    { "--follow",   NULL, "MEMBER",  CLI_FOLLOW,   "stream from that standby instead of the primary" },
+    { "--set",      NULL, "SETTINGS", CLI_SET,     "what this host has otherwise: 'state_dir = \"/srv/hamgr\";'" },
 };
 /* clang-format on */
 
@@ -108,44 +123,78 @@ static bool take_timeout(struct cli *c, const char *value)
     return true;
 }
 
-static bool take_value(struct cli *c, const struct cli_option_row *o, const char *value)
+static bool take_priority(struct cli *c, const char *value)
 {
-    bool is_name = o->bit == CLI_SERVICE || o->bit == CLI_TO || o->bit == CLI_CLUSTER;
+    char *end;
+    long number = strtol(value, &end, 10);
 
-    if (value[0] == '\0' || (is_name && strlen(value) >= HM_NAME_MAX)) {
-        cli_complain(c, "%s wants a %s%s", o->name, o->value,
-                     value[0] == '\0' ? ", not an empty word" : " of at most 31 letters");
+    if (*end != '\0' || number < -1000 || number > 1000) {
+        cli_complain(c, "--priority '%s' is not a number from -1000 to 1000", value);
         return false;
     }
-    switch (o->bit) {
+    c->priority = (int16_t)number;
+    return true;
+}
+
+/* Where the text of an option goes; NULL: it has none. */
+static const char **field_of(struct cli *c, enum cli_option bit)
+{
+    switch (bit) {
     case CLI_CONFIG:
-        c->config = value;
-        return true;
+        return &c->config;
     case CLI_SERVICE:
-        c->service = value;
-        return true;
+        return &c->service;
     case CLI_TO:
-        c->to = value;
-        return true;
+        return &c->to;
     case CLI_CLUSTER:
-        c->cluster = value;
-        return true;
+        return &c->cluster;
     case CLI_UNIT:
-        c->unit = value;
-        return true;
+        return &c->unit;
     case CLI_DATA_DIR:
-        c->data_dir = value;
-        return true;
-    case CLI_TIMEOUT:
-        return take_timeout(c, value);
+        return &c->data_dir;
+    case CLI_ROLE:
+        return &c->role;
+    case CLI_KEY:
+        return &c->key;
+    case CLI_NAME:
+        return &c->name;
+    case CLI_ADDRESS:
+        return &c->address;
+    case CLI_FOLLOW:
+        return &c->follow;
+    case CLI_SET:
+        return &c->set;
+    case CLI_NOFAILOVER:
     case CLI_JSON:
     case CLI_HELP:
     case CLI_VERSION:
     case CLI_WATCH:
     case CLI_DRY_RUN:
     case CLI_FORCE:
+    case CLI_TIMEOUT:
+    case CLI_PRIORITY:
         break;
     }
+    return NULL;
+}
+
+static bool take_value(struct cli *c, const struct cli_option_row *o, const char *value)
+{
+    const char **field = field_of(c, o->bit);
+    bool is_name = o->bit == CLI_SERVICE || o->bit == CLI_TO || o->bit == CLI_CLUSTER ||
+                   o->bit == CLI_NAME || o->bit == CLI_FOLLOW;
+
+    if (value[0] == '\0' || (is_name && strlen(value) >= HM_NAME_MAX)) {
+        cli_complain(c, "%s wants a %s%s", o->name, o->value,
+                     value[0] == '\0' ? ", not an empty word" : " of at most 31 letters");
+        return false;
+    }
+    if (o->bit == CLI_TIMEOUT)
+        return take_timeout(c, value);
+    if (o->bit == CLI_PRIORITY)
+        return take_priority(c, value);
+    if (field != NULL)
+        *field = value;
     return true;
 }
 

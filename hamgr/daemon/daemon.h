@@ -70,7 +70,31 @@ struct daemon_order {
     uint64_t epoch; /* when it began */
     uint8_t from;
     bool is_switchover;
+    bool is_own;         /* this hamgrd asked by itself */
+    struct member added; /* role not ROLE_NONE: it waits until that one is reached and linked */
+    bool is_reached;
 };
+
+/* A member as far as links and the gate go. */
+struct daemon_member {
+    char name[HM_NAME_MAX];
+    char address[HM_ADDRESS_MAX];
+    enum member_role role;
+    bool is_wanted; /* by the newest records, or by the file while there is none */
+    bool is_dialled;
+    unsigned silent_rounds; /* since when nothing is heard of it */
+};
+
+enum { DAEMON_MEMBERS_MAX = 2 * HM_MEMBERS_MAX };
+
+struct daemon_members {
+    struct daemon_member row[DAEMON_MEMBERS_MAX];
+    size_t n;
+    struct event *timer;
+};
+
+/* In state_dir: `hamgr join` left it, and it goes once the records name this member. */
+#define DAEMON_JOINING_FILE "joining"
 
 struct daemon {
     struct settings settings;
@@ -86,6 +110,13 @@ struct daemon {
     size_t drivers_n;
     struct daemon_order order[ORDERS_MAX];
     uint64_t calls;
+    struct daemon_members members;
+    struct worker *reach; /* owned; NULL until something is to be reached */
+    bool is_joining;
+    bool is_join_asked;            /* an answer is owed */
+    char join_leader[HM_NAME_MAX]; /* who leads, as an answer said */
+    char join_why[160];            /* why it was not added yet */
+    size_t join_next;
     struct event *order_timer;
     struct event *signal[4];
     struct event *watchdog;
@@ -121,6 +152,24 @@ void orders_take_reply(struct driver *d, uint64_t order, enum hm_rc rc, const ch
 /* Answers what waits too long; called once a second while something waits. */
 void orders_tick(evutil_socket_t fd, short what, void *arg);
 void orders_done(struct daemon *d);
+
+/* orders_member.c: a member that is to be added has linked, or its time is over. */
+void orders_look_for_member(struct daemon_order *o);
+void orders_note_link(struct daemon *d, const char *name);
+/* Asks another member on our own; members_take_answer() gets the answer. False: it cannot be asked.
+ */
+bool orders_ask(struct daemon *d, const char *member, const json_t *request);
+
+/* members.c: links, the gate and our HELLO follow the records. */
+enum hm_rc members_new(struct daemon *d, struct hm_err *err) HM_MUST_CHECK;
+void members_free(struct daemon *d);
+/* Before the drivers are made: is this node joining? */
+void members_begin(struct daemon *d);
+/* A record changed. */
+void members_note(struct daemon *d);
+/* The helper is there, perhaps anew. */
+void members_tell_fence(struct daemon *d);
+void members_take_answer(struct daemon *d, enum hm_rc rc, const json_t *document);
 
 /* sd.c: systemd. All of it does nothing where systemd did not start the program. */
 enum hm_rc sd_begin(struct daemon *d, struct hm_err *err) HM_MUST_CHECK;

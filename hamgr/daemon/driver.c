@@ -24,6 +24,7 @@ static void tell_record(struct driver *d)
     d->told_version = r->version;
     d->told_leader = leader;
     d->told_ballot = d->core.voter.durable.accepted;
+    members_note(d->daemon);
     d->type->note_record(d->service, r, d->core.self, leader != HM_NOBODY);
 }
 
@@ -150,6 +151,8 @@ static void on_report(void *ctx, bool is_there, const struct fence_report *repor
 
     d->has_report = is_there;
     d->report = *report;
+    if (!had && is_there)
+        members_tell_fence(d->daemon);
     if (had != is_there)
         log_notice("fence service=%s is_there=%d gate=%d", d->settings->name, is_there,
                    report->has_gate);
@@ -188,6 +191,10 @@ static void configure(const struct driver *d, struct core_config *ret)
     ret->rescue_timeout_ms = s->tail_rescue_timeout_ms;
     ret->rescue_bytes = s->tail_rescue_max_bytes;
     settings_first_record(s, d->settings, &ret->first);
+    if (d->daemon->is_joining) { /* there is a cluster: it begins none, and waits to be added */
+        memset(ret->first.member, 0, sizeof ret->first.member);
+        ret->first.voters = 0;
+    }
 }
 
 static enum hm_rc open_fence(struct driver *d, struct hm_err *err)

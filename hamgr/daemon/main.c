@@ -39,6 +39,7 @@ static void on_frame(void *ctx, const struct link_peer *from, const struct wire_
 
     if (frame->type == WIRE_HELLO) {
         log_info("linked member=%s", from->name);
+        orders_note_link(d, from->name);
         return;
     }
     if (frame->type == WIRE_LOG_ASK || frame->type == WIRE_LOG_PIECE) {
@@ -62,6 +63,7 @@ static enum hm_rc open_store(struct daemon *d, struct hm_err *err)
     char owner[STORE_OWNER_MAX];
 
     (void)snprintf(owner, sizeof owner, "%s/%s", d->settings.cluster, d->settings.node);
+    members_begin(d);
     return store_open(d->settings.state_dir, owner, &d->store, err);
 }
 
@@ -82,7 +84,6 @@ static void fill_hello(struct daemon *d)
     }
 }
 
-/* A witness is dialled by everybody; of two databases the first in the file dials. */
 static enum hm_rc open_links(struct daemon *d, struct hm_err *err)
 {
     const struct settings *s = &d->settings;
@@ -107,11 +108,6 @@ static enum hm_rc open_links(struct daemon *d, struct hm_err *err)
     rc = link_hub_add(d->hub, &cluster, &d->links, err);
     if (rc != HM_OK)
         return rc;
-    for (uint8_t i = 0; i < s->members_n; i++)
-        if (s->member[i].role == ROLE_WITNESS || (s->member[i].role == ROLE_DB && i > s->self))
-            link_dial(d->links, s->member[i].name, s->member[i].address);
-        else if (s->member[i].role == ROLE_DB && i != s->self)
-            link_tell_address(d->links, s->member[i].name, s->member[i].address);
     return HM_OK;
 }
 
@@ -160,6 +156,8 @@ void daemon_fill_report(const struct daemon *d, struct report *ret)
     memset(ret, 0, sizeof *ret);
     ret->settings = &d->settings;
     ret->links = d->links;
+    ret->is_joining = d->is_joining;
+    ret->join_why = d->join_why;
     ret->now_ms = clock_boot_ms();
     ret->started_ms = d->started_ms;
     ret->stall_longest_ms = d->loop.longest_ms;
@@ -207,6 +205,8 @@ static enum hm_rc daemon_open(struct daemon *d, struct hm_err *err)
         rc = open_links(d, err);
     if (rc == HM_OK)
         rc = open_services(d, err);
+    if (rc == HM_OK)
+        rc = members_new(d, err);
     if (rc != HM_OK)
         return rc;
     (void)snprintf(path, sizeof path, "%s/hamgrd.sock", s->run_dir);
@@ -220,6 +220,8 @@ static void daemon_close(struct daemon *d)
     orders_done(d);
     serve_ctl_free(d->ctl);
     worker_free(d->disk); /* first: what it writes is part of a driver */
+    worker_free(d->reach);
+    members_free(d);
     for (size_t i = 0; i < d->drivers_n; i++)
         driver_free(d->driver[i]);
     link_hub_free(d->hub);

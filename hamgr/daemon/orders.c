@@ -3,7 +3,7 @@
  *
  * Whoever took an order from a person answers it: by the core's reply, by the other member's, or by
  * a time limit. Nothing waits for ever. */
-#include "daemon/daemon.h"
+#include "daemon/orders.h"
 
 #include "base/clock.h"
 
@@ -11,18 +11,16 @@
 
 #define CALL_LIMIT_MS 120000
 
-/* Who wants to know: a client of the control socket, or another member. */
-struct asker {
-    struct serve_call *call;
-    const char *peer;
-    uint64_t peer_id;
-};
-
-static void answer(struct daemon *d, const struct asker *a, enum hm_rc rc, json_t *document)
+void orders_answer(struct daemon *d, const struct asker *a, enum hm_rc rc, json_t *document)
 {
     struct wire_frame frame = { .type = WIRE_REPLY };
     char *text;
 
+    if (a->is_own) {
+        members_take_answer(d, rc, document);
+        json_decref(document);
+        return;
+    }
     if (a->call != NULL) {
         serve_answer(a->call, rc, document);
         return;
@@ -38,16 +36,16 @@ static void answer(struct daemon *d, const struct asker *a, enum hm_rc rc, json_
     free(text);
 }
 
-static void answer_failure(struct daemon *d, const struct asker *a, enum hm_rc rc,
-                           const char *error, const char *next)
+void orders_fail(struct daemon *d, const struct asker *a, enum hm_rc rc, const char *error,
+                 const char *next)
 {
-    answer(d, a, rc, json_pack("{s:s, s:s*}", "error", error, "next", next));
+    orders_answer(d, a, rc, json_pack("{s:s, s:s*}", "error", error, "next", next));
 }
 
 /* --- what waits ---------------------------------------------------------------------------------
  */
 
-static struct daemon_order *free_order(struct daemon *d)
+struct daemon_order *orders_free(struct daemon *d)
 {
     const struct timeval second = { .tv_sec = 1 };
 
@@ -60,23 +58,26 @@ static struct daemon_order *free_order(struct daemon *d)
     return NULL;
 }
 
-static void begin(struct daemon_order *o, const struct asker *a, hm_ms limit_ms)
+void orders_begin(struct daemon_order *o, const struct asker *a, hm_ms limit_ms)
 {
     memset(o, 0, sizeof *o);
     o->call = a->call;
-    if (a->call == NULL)
+    o->is_own = a->is_own;
+    if (a->peer != NULL)
         (void)snprintf(o->peer, sizeof o->peer, "%s", a->peer);
     o->peer_id = a->peer_id;
     o->began_ms = clock_boot_ms();
     o->until_ms = o->began_ms + limit_ms;
 }
 
-static void end(struct daemon *d, struct daemon_order *o, enum hm_rc rc, json_t *document)
+void orders_end(struct daemon *d, struct daemon_order *o, enum hm_rc rc, json_t *document)
 {
-    const struct asker a = { .call = o->call, .peer = o->peer, .peer_id = o->peer_id };
+    const struct asker a = {
+        .call = o->call, .is_own = o->is_own, .peer = o->peer, .peer_id = o->peer_id
+    };
 
     o->id = 0;
-    answer(d, &a, rc, document);
+    orders_answer(d, &a, rc, document);
 }
 
 void orders_tick(evutil_socket_t fd, short what, void *arg)
@@ -93,12 +94,14 @@ void orders_tick(evutil_socket_t fd, short what, void *arg)
 
         if (o->id == 0)
             continue;
-        if (now_ms >= o->until_ms)
-            end(d, o, HM_TIMED_OUT,
+        if (o->added.role != ROLE_NONE)
+            orders_look_for_member(o);
+        if (o->id != 0 && now_ms >= o->until_ms)
+            orders_end(
+                d, o, HM_TIMED_OUT,
                 json_pack("{s:s, s:s}", "error", "no answer in time", "next",
                           "look at 'hamgr status' and 'hamgr history': it may have happened"));
-        else
-            is_waiting = true;
+        is_waiting = is_waiting || o->id != 0;
     }
     if (is_waiting)
         (void)event_add(d->order_timer, &second); /* fails only without memory */
@@ -108,9 +111,9 @@ void orders_done(struct daemon *d)
 {
     for (size_t i = 0; i < ORDERS_MAX; i++)
         if (d->order[i].id != 0 && d->order[i].call != NULL)
-            end(d, &d->order[i], HM_FAILED,
-                json_pack("{s:s, s:s}", "error", "hamgrd is stopping", "next",
-                          "look at 'hamgr status' on another member"));
+            orders_end(d, &d->order[i], HM_FAILED,
+                       json_pack("{s:s, s:s}", "error", "hamgrd is stopping", "next",
+                                 "look at 'hamgr status' on another member"));
 }
 
 /* --- orders to the own core ---------------------------------------------------------------------
@@ -158,22 +161,22 @@ void orders_take_reply(struct driver *driver, uint64_t order, enum hm_rc rc, con
             (void)json_object_set_new(document, "to", json_string(r->member[r->holder].name));
             (void)json_object_set_new(document, "epoch", json_integer((json_int_t)r->epoch));
         }
-        end(d, o, rc, document);
+        orders_end(d, o, rc, document);
         return;
     }
 }
 
-static void give_order(struct driver *driver, const struct asker *a, struct order *order)
+void orders_give(struct driver *driver, const struct asker *a, struct order *order)
 {
     struct daemon *d = driver->daemon;
     struct core_event ev = { .type = ON_ORDER };
-    struct daemon_order *o = free_order(d);
+    struct daemon_order *o = orders_free(d);
 
     if (o == NULL) {
-        answer_failure(d, a, HM_REFUSED, "too many orders wait for their end", "try again");
+        orders_fail(d, a, HM_REFUSED, "too many orders wait for their end", "try again");
         return;
     }
-    begin(o, a, CALL_LIMIT_MS);
+    orders_begin(o, a, CALL_LIMIT_MS);
     o->id = order->id = new_order_id(driver);
     o->driver = driver;
     o->is_switchover = order->kind == ORDER_SWITCHOVER;
@@ -240,15 +243,15 @@ static void look_before(struct driver *driver, const struct asker *a, uint8_t to
     if (fit == 0 || r->is_paused) {
         (void)json_object_set_new(document, "error",
                                   json_string("the switchover would be refused"));
-        answer(driver->daemon, a, HM_REFUSED, document);
+        orders_answer(driver->daemon, a, HM_REFUSED, document);
     } else
-        answer(driver->daemon, a, HM_OK, document);
+        orders_answer(driver->daemon, a, HM_OK, document);
 }
 
 /* --- requests -----------------------------------------------------------------------------------
  */
 
-static const char *text_of(const json_t *request, const char *key)
+const char *orders_text(const json_t *request, const char *key)
 {
     const char *text = json_string_value(json_object_get(request, key));
 
@@ -257,7 +260,7 @@ static const char *text_of(const json_t *request, const char *key)
 
 static struct driver *find_driver(struct daemon *d, const struct asker *a, const json_t *request)
 {
-    const char *name = text_of(request, "service");
+    const char *name = orders_text(request, "service");
     char text[128];
 
     if (name[0] == '\0' && d->drivers_n == 1)
@@ -269,7 +272,7 @@ static struct driver *find_driver(struct daemon *d, const struct asker *a, const
         (void)snprintf(text, sizeof text, "there are %zu services: name one", d->drivers_n);
     else
         (void)snprintf(text, sizeof text, "there is no service '%.32s'", name);
-    answer_failure(d, a, HM_BAD_INPUT, text, "'hamgr status' lists the services: --service NAME");
+    orders_fail(d, a, HM_BAD_INPUT, text, "'hamgr status' lists the services: --service NAME");
     return NULL;
 }
 
@@ -284,29 +287,31 @@ static void pass_on(struct driver *driver, const struct asker *a, const json_t *
     char *text;
 
     if (leader == HM_NOBODY) {
-        answer_failure(d, a, HM_NO_QUORUM, "no member holds the lease now",
-                       "'hamgr status' shows each member and why");
-        return;
-    }
-    if (a->call == NULL) { /* passed on once already: not in a circle */
-        answer_failure(d, a, HM_REFUSED, "the primary has just changed", "try again");
+        orders_fail(d, a, HM_NO_QUORUM, "no member holds the lease now",
+                    "'hamgr status' shows each member and why");
         return;
     }
     name = core_record(&driver->core)->member[leader].name;
-    o = free_order(d);
+    if (a->call == NULL) { /* passed on once already: not in a circle */
+        orders_answer(d, a, HM_REFUSED,
+                      json_pack("{s:s, s:s, s:s}", "error", "another member leads", "next",
+                                "try again", "leader", name));
+        return;
+    }
+    o = orders_free(d);
     text = json_dumps(request, JSON_COMPACT);
     if (o == NULL || text == NULL) {
-        answer_failure(d, a, HM_FAILED, "too many orders wait for their end", "try again");
+        orders_fail(d, a, HM_FAILED, "too many orders wait for their end", "try again");
     } else {
-        begin(o, a, CALL_LIMIT_MS);
+        orders_begin(o, a, CALL_LIMIT_MS);
         o->id = ++d->calls;
         (void)snprintf(o->peer, sizeof o->peer, "%s", name);
         frame.call.id = o->id;
         frame.call.text = text;
         if (!link_send(d->links, 0, name, &frame))
-            end(d, o, HM_FAILED,
-                json_pack("{s:s, s:s}", "error", "the primary's member cannot be reached", "next",
-                          "run the command there"));
+            orders_end(d, o, HM_FAILED,
+                       json_pack("{s:s, s:s}", "error", "the primary's member cannot be reached",
+                                 "next", "run the command there"));
     }
     free(text);
 }
@@ -314,7 +319,7 @@ static void pass_on(struct driver *driver, const struct asker *a, const json_t *
 static void take_switchover(struct driver *driver, const struct asker *a, const json_t *request)
 {
     const struct record *r = core_record(&driver->core);
-    const char *to = text_of(request, "to");
+    const char *to = orders_text(request, "to");
     struct order order = { .kind = ORDER_SWITCHOVER, .member = HM_NOBODY };
     char text[96];
 
@@ -322,15 +327,15 @@ static void take_switchover(struct driver *driver, const struct asker *a, const 
         order.member = record_find_name(r, to);
         if (order.member == HM_NOBODY || r->member[order.member].role != ROLE_DB) {
             (void)snprintf(text, sizeof text, "'%.32s' is no db member", to);
-            answer_failure(driver->daemon, a, HM_BAD_INPUT, text,
-                           "'hamgr member list' shows the members");
+            orders_fail(driver->daemon, a, HM_BAD_INPUT, text,
+                        "'hamgr member list' shows the members");
             return;
         }
     }
     if (json_is_true(json_object_get(request, "dry_run")))
         look_before(driver, a, order.member);
     else
-        give_order(driver, a, &order);
+        orders_give(driver, a, &order);
 }
 
 /* Who takes orders now. While a new version of the record spreads, its holder is the same. */
@@ -346,7 +351,7 @@ static uint8_t find_leader(const struct core *c)
 
 static void take_order_request(struct daemon *d, const struct asker *a, const json_t *request)
 {
-    const char *command = text_of(request, "command");
+    const char *command = orders_text(request, "command");
     struct driver *driver = find_driver(d, a, request);
     struct order order = { .member = HM_NOBODY };
     uint8_t leader;
@@ -362,14 +367,23 @@ static void take_order_request(struct daemon *d, const struct asker *a, const js
         take_switchover(driver, a, request);
         return;
     }
+    if (strcmp(command, "member_add") == 0) {
+        orders_add_member(driver, a, request);
+        return;
+    }
+    if (strcmp(command, "member_remove") == 0) {
+        orders_remove_member(driver, a, request);
+        return;
+    }
     order.kind = strcmp(command, "pause") == 0 ? ORDER_PAUSE : ORDER_RESUME;
-    give_order(driver, a, &order);
+    orders_give(driver, a, &order);
 }
 
 static bool is_order(const char *command)
 {
     return strcmp(command, "switchover") == 0 || strcmp(command, "pause") == 0 ||
-           strcmp(command, "resume") == 0;
+           strcmp(command, "resume") == 0 || strcmp(command, "member_add") == 0 ||
+           strcmp(command, "member_remove") == 0;
 }
 
 static json_t *look(struct daemon *d, const char *command, const char *service)
@@ -386,6 +400,8 @@ static json_t *look(struct daemon *d, const char *command, const char *service)
         document = report_history(r, service);
     else if (strcmp(command, "members") == 0)
         document = report_members(r);
+    else if (strcmp(command, "config") == 0)
+        document = orders_config(d);
     else if (strcmp(command, "ping") == 0 || strcmp(command, "version") == 0)
         document =
             json_pack("{s:s, s:s}", "node", d->settings.node, "software", "hamgr " HAMGR_VERSION);
@@ -421,7 +437,7 @@ static void force(struct daemon *d, struct serve_call *call, const json_t *reque
     const struct asker a = { .call = call };
     struct driver *driver = find_driver(d, &a, request);
     struct order order = { .kind = ORDER_FORCE, .member = HM_NOBODY };
-    const char *typed = text_of(request, "cluster"), *why = NULL;
+    const char *typed = orders_text(request, "cluster"), *why = NULL;
     struct report *r;
     json_t *document = NULL;
 
@@ -449,7 +465,7 @@ static void force(struct daemon *d, struct serve_call *call, const json_t *reque
                    NULL);
     else {
         log_notice("failover forced by an operator service=%s", driver->settings->name);
-        give_order(driver, &a, &order);
+        orders_give(driver, &a, &order);
     }
 }
 
@@ -477,13 +493,13 @@ static void check(struct daemon *d, struct serve_call *call, const json_t *reque
 
 void orders_take_request(void *ctx, struct serve_call *call, const json_t *request)
 {
-    const char *command = text_of(request, "command");
+    const char *command = orders_text(request, "command");
     const struct asker a = { .call = call };
     struct daemon *d = ctx;
     json_t *document;
 
     if (is_order(command)) {
-        log_notice("request command=%s service=%s", command, text_of(request, "service"));
+        log_notice("request command=%s service=%s", command, orders_text(request, "service"));
         take_order_request(d, &a, request);
         return;
     }
@@ -499,7 +515,7 @@ void orders_take_request(void *ctx, struct serve_call *call, const json_t *reque
         check(d, call, request);
         return;
     }
-    document = look(d, command, text_of(request, "service"));
+    document = look(d, command, orders_text(request, "service"));
     if (document != NULL)
         serve_answer(call, HM_OK, document);
     else
@@ -515,11 +531,13 @@ static void take_call(struct daemon *d, const struct link_peer *from, const stru
     const struct asker a = { .peer = from->name, .peer_id = f->call.id };
     json_t *request = json_loads(f->call.text, 0, NULL);
 
-    if (json_is_object(request) && is_order(text_of(request, "command"))) {
-        log_notice("request command=%s from=%s", text_of(request, "command"), from->name);
+    if (json_is_object(request) && is_order(orders_text(request, "command"))) {
+        log_notice("request command=%s from=%s", orders_text(request, "command"), from->name);
         take_order_request(d, &a, request);
+    } else if (json_is_object(request) && strcmp(orders_text(request, "command"), "config") == 0) {
+        orders_answer_config(d, &a);
     } else
-        answer_failure(d, &a, HM_BAD_INPUT, "the request is malformed", NULL);
+        orders_fail(d, &a, HM_BAD_INPUT, "the request is malformed", NULL);
     json_decref(request);
 }
 
@@ -540,7 +558,7 @@ static void take_answer(struct daemon *d, const struct link_peer *from, const st
             document = json_pack("{s:s}", "error", "the other member's answer is malformed");
             rc = HM_FAILED;
         }
-        end(d, o, (enum hm_rc)rc, document);
+        orders_end(d, o, (enum hm_rc)rc, document);
         return;
     }
 }

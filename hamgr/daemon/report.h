@@ -25,6 +25,8 @@ struct report_service {
 struct report {
     const struct settings *settings;
     struct link_cluster *links;
+    bool is_joining;      /* it asks to be added ... */
+    const char *join_why; /* ... and this is why it was not yet; empty: not answered */
     hm_ms now_ms;
     hm_ms started_ms;
     hm_ms stall_longest_ms; /* of the event loop since the start */

@@ -56,8 +56,16 @@ static void about_state(struct lines *l, const struct report_service *s)
     else if (s->core->state == ST_STOPPED)
         warn(l, "%s: the cluster went on without %s in a newer incarnation: rebuild this member",
              name, l->r->settings->node);
+    else if (s->core->state == ST_OUTSIDE && l->r->is_joining)
+        warn(l, "%s: %s asks to be added%s%s", name, l->r->settings->node,
+             l->r->join_why[0] != '\0' ? ": " : "", l->r->join_why);
+    else if (s->core->state == ST_OUTSIDE && s->core->is_removed && core_record(s->core) != NULL)
+        warn(l,
+             "%s: %s was removed: its copy is never promoted; stop hamgrd here, or empty state_dir "
+             "and data_dir and 'hamgr join' again",
+             name, l->r->settings->node);
     else if (s->core->state == ST_OUTSIDE)
-        warn(l, "%s: the record does not name %s: it waits to be added", name,
+        warn(l, "%s: the record does not name %s: 'hamgr member add' on the primary adds it", name,
              l->r->settings->node);
 }
 
@@ -136,6 +144,41 @@ static void about_voters(struct lines *l, const struct report_service *s)
             about_voter(l, s, (uint8_t)slot, consequence);
     if (n % 2 == 0 && n != 0)
         warn(l, "%u voters survive no more failures than %u: add or remove a witness", n, n - 1);
+}
+
+/* The record counts; but from a file that differs a node could not find the others again. */
+static void about_file(struct lines *l, const struct report_service *s)
+{
+    const struct record *rec = report_record(s->core);
+    const struct settings *file = l->r->settings;
+    char what[100] = "";
+    size_t n = 0;
+
+    if (core_record(s->core) == NULL || s->core->state == ST_OUTSIDE || file->members_n == 0)
+        return;
+    for (size_t i = 0; i < file->members_n && n < sizeof what; i++) {
+        uint8_t slot = record_find_name(rec, file->member[i].name);
+
+        if (slot == HM_NOBODY)
+            n += (size_t)snprintf(what + n, sizeof what - n, "%s%s is no member", n > 0 ? ", " : "",
+                                  file->member[i].name);
+        else if (strcmp(rec->member[slot].address, file->member[i].address) != 0)
+            n += (size_t)snprintf(what + n, sizeof what - n, "%s%s is at %s", n > 0 ? ", " : "",
+                                  file->member[i].name, rec->member[slot].address);
+    }
+    for (unsigned slot = 0; slot < HM_MEMBERS_MAX && n < sizeof what; slot++) {
+        bool is_there =
+            rec->member[slot].role == ROLE_NONE || rec->member[slot].role == ROLE_OBSERVER;
+
+        for (size_t i = 0; i < file->members_n && !is_there; i++)
+            is_there = strcmp(file->member[i].name, rec->member[slot].name) == 0;
+        if (!is_there)
+            n += (size_t)snprintf(what + n, sizeof what - n, "%s%s is not in it", n > 0 ? ", " : "",
+                                  rec->member[slot].name);
+    }
+    if (n > 0)
+        warn(l, "the members in the file of %s are old (%s): see 'hamgr config show'", file->node,
+             what);
 }
 
 /* --- the service ------------------------------------------------------------------------------ */
@@ -257,8 +300,9 @@ size_t report_warnings(const struct report *r, char lines[][160], size_t lines_m
         about_durability(&l, &r->service[i]);
         about_copies(&l, &r->service[i]);
         about_fence(&l, &r->service[i]);
+        about_file(&l, &r->service[i]);
         /* The links are those of all services, so that the first one tells of silent voters. */
-        if (voters_told_of++ == 0)
+        if (voters_told_of++ == 0 && r->service[i].core->state != ST_OUTSIDE)
             about_voters(&l, &r->service[i]);
     }
     about_loop(&l);

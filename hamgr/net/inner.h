@@ -43,7 +43,8 @@ struct conn {
     struct peer *peer;            /* dialled: from the start; accepted: once it said HELLO */
     enum conn_state state;
     bool is_accepted;
-    bool is_void; /* it is to end without sending what waits */
+    bool is_guest; /* see guest.h */
+    bool is_void;  /* it is to end without sending what waits */
     int fd;
     struct event *connecting; /* owned; CONN_CONNECTING only */
     struct bufferevent *bev;  /* owned, with fd; after that */

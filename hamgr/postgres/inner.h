@@ -96,6 +96,10 @@ struct slot_seen {
     char name[64];
     bool is_active;
 };
+/* Members changed: look soon. */
+void slots_hasten(struct slots *l);
+/* A slot of a member that was removed; on a primary, even if somebody streams from it. */
+bool slot_is_of_no_member(const struct record *r, const char *name, bool is_standby);
 /* Nobody will come back to slot `at` of the n that are there: its member streams as another copy,
  * or this is a standby, and nobody streams from those. */
 bool slot_is_stale(const struct record *r, const struct slot_seen *all, size_t n, size_t at,

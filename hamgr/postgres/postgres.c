@@ -259,6 +259,8 @@ static void look(struct service *s)
 
 static void note_record(struct service *s, const struct record *r, uint8_t self, bool is_followed)
 {
+    if (memcmp(s->record.member, r->member, sizeof r->member) != 0)
+        slots_hasten(s->slots);
     s->record = *r;
     s->self = self;
     s->is_followed = is_followed;

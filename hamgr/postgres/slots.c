@@ -4,7 +4,8 @@
  * Each rewind and each clone makes another copy, with a slot of another name; and a former primary
  * keeps the slots of those who left it. Only slots that bear our name are looked at, and only one
  * that was in nobody's use in two rounds in a row is dropped: a copy makes its slot before it
- * connects. A connection of its own for each round keeps a slow disk away from the operations. */
+ * connects. A member that was removed may still stream: its connection is ended first. A connection
+ * of its own for each round keeps a slow disk away from the operations. */
 #include "postgres/inner.h"
 
 #include "base/log.h"
@@ -13,7 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLOTS_ROUND_MS = 15000, SLOTS_ASK_MS = 5000, SLOTS_MAX = 32, SLOT_NAME_BYTES = 64 };
+enum {
+    SLOTS_ROUND_MS = 15000,
+    SLOTS_SOON_MS = 200,
+    SLOTS_ASK_MS = 5000,
+    SLOTS_MAX = 32,
+    SLOT_NAME_BYTES = 64
+};
 
 struct slots {
     struct service *s;
@@ -25,9 +32,9 @@ struct slots {
     size_t doomed_n; /* still to be dropped in this one */
 };
 
-static void arm(struct slots *l)
+static void arm(struct slots *l, hm_ms in_ms)
 {
-    const struct timeval tv = { .tv_sec = SLOTS_ROUND_MS / 1000 };
+    const struct timeval tv = { .tv_sec = in_ms / 1000, .tv_usec = in_ms % 1000 * 1000 };
 
     (void)evtimer_add(l->timer, &tv); /* no memory: slots are kept, and PostgreSQL limits them */
 }
@@ -37,7 +44,7 @@ static void end_round(struct slots *l)
     conn_free(l->conn);
     l->conn = NULL;
     l->doomed_n = 0;
-    arm(l);
+    arm(l, SLOTS_ROUND_MS);
 }
 
 /* hamgr_SOMEBODY_ and sixteen digits: nobody else names a slot so. */
@@ -47,6 +54,14 @@ static bool is_ours(const char *name)
 
     return strncmp(name, "hamgr_", 6) == 0 && n > 6 + 1 + 16 && name[n - 17] == '_' &&
            strspn(name + n - 16, "0123456789abcdef") == 16;
+}
+
+bool slot_is_of_no_member(const struct record *r, const char *name, bool is_standby)
+{
+    uint64_t copy_id;
+    uint8_t member;
+
+    return !is_standby && is_ours(name) && !postgres_slot_parse(r, name, &member, &copy_id);
 }
 
 bool slot_is_stale(const struct record *r, const struct slot_seen *all, size_t n, size_t at,
@@ -85,15 +100,24 @@ static void dropped(void *ctx, enum conn_outcome outcome, const PGresult *result
 
 static void drop_next(struct slots *l)
 {
-    char sql[SLOT_NAME_BYTES + 64];
+    const char *name;
+    char sql[512];
 
     if (l->doomed_n == 0) {
         end_round(l);
         return;
     }
-    l->doomed_n--;
-    (void)snprintf(sql, sizeof sql, "SELECT pg_drop_replication_slot('%s')",
-                   l->doomed[l->doomed_n]); /* letters, digits and underscores only */
+    name = l->doomed[--l->doomed_n]; /* letters, digits and underscores only */
+    (void)snprintf(sql, sizeof sql,
+                   "DO $$BEGIN"
+                   " PERFORM pg_terminate_backend(active_pid) FROM pg_replication_slots"
+                   " WHERE slot_name = '%s' AND active;"
+                   " FOR i IN 1..40 LOOP"
+                   " EXIT WHEN NOT EXISTS"
+                   " (SELECT FROM pg_replication_slots WHERE slot_name = '%s' AND active);"
+                   " PERFORM pg_sleep(0.05); END LOOP;"
+                   " PERFORM pg_drop_replication_slot('%s'); END$$",
+                   name, name, name);
     if (!conn_ask(l->conn, sql, SLOTS_ASK_MS, dropped, l))
         end_round(l);
 }
@@ -128,6 +152,10 @@ static void told(void *ctx, enum conn_outcome outcome, const PGresult *result, c
     }
     l->doomed_n = 0;
     for (size_t i = 0; i < n; i++) {
+        if (slot_is_of_no_member(&l->s->record, seen[i].name, is_standby)) {
+            memcpy(l->doomed[l->doomed_n++], seen[i].name, SLOT_NAME_BYTES);
+            continue;
+        }
         if (!slot_is_stale(&l->s->record, seen, n, i, is_standby))
             continue;
         memcpy(stale[stale_n++], seen[i].name, SLOT_NAME_BYTES);
@@ -188,6 +216,12 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     conn_open(l->conn, false);
 }
 
+void slots_hasten(struct slots *l)
+{
+    if (l != NULL && l->conn == NULL)
+        arm(l, SLOTS_SOON_MS);
+}
+
 enum hm_rc slots_new(struct service *s, struct slots **ret, struct hm_err *err)
 {
     struct slots *l = calloc(1, sizeof *l);
@@ -199,7 +233,7 @@ enum hm_rc slots_new(struct service *s, struct slots **ret, struct hm_err *err)
         return hm_fail(err, HM_FAILED, "no memory to look after slots");
     }
     l->s = s;
-    arm(l);
+    arm(l, SLOTS_ROUND_MS);
     *ret = l;
     return HM_OK;
 }

@@ -131,7 +131,8 @@ enum hm_rc settings_check_member(const char *name, const char *address,
                                  char ret_host[HM_ADDRESS_MAX], struct hm_err *err)
 {
     char slot[HM_NAME_MAX], other[HM_NAME_MAX], host[HM_ADDRESS_MAX], why[256];
-    uint16_t port = 0;
+    char other_host[HM_ADDRESS_MAX];
+    uint16_t port = 0, other_port = 0;
 
     if (name[0] == '\0' || strlen(name) >= HM_NAME_MAX)
         return hm_fail(err, HM_BAD_INPUT, "a name has 1 to %d characters", HM_NAME_MAX - 1);
@@ -148,7 +149,9 @@ enum hm_rc settings_check_member(const char *name, const char *address,
         if (strcmp(slot, other) == 0)
             return hm_fail(err, HM_BAD_INPUT, "'%s' and '%s' would have the same replication slot",
                            name, member[i].name);
-        if (member[i].port == port && is_same_host(member[i].host, host))
+        if (value_split_address(member[i].address, other_host, sizeof other_host, &other_port, why,
+                                sizeof why) &&
+            other_port == port && is_same_host(other_host, host))
             return hm_fail(err, HM_BAD_INPUT, "'%s' is the address of '%s' already", address,
                            member[i].name);
     }

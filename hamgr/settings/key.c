@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -79,6 +80,20 @@ bool key_read(struct reader *r, unsigned int line, const char *path, const char 
         reader_error(r, line, "%s: '%s': %s", path, file, why);
     (void)close(fd); /* opened for reading: nothing can be lost */
     return why == NULL && (st.st_mode & (S_IWGRP | S_IRWXO)) == 0;
+}
+
+enum hm_rc settings_read_key(const char *path, uint8_t ret_key[SETTINGS_KEY_SIZE],
+                             struct hm_err *err)
+{
+    struct reader r = { .file = "key" };
+    enum hm_rc rc = HM_OK;
+
+    if (!key_read(&r, 0, "file", path, ret_key))
+        rc = hm_fail(err, HM_BAD_INPUT, "%s", r.errors_n > 0 ? r.error[0].text : "no memory");
+    for (size_t i = 0; i < r.errors_n; i++)
+        free(r.error[i].text);
+    free(r.error);
+    return rc;
 }
 
 uint64_t key_cluster_id(const char *cluster, const uint8_t key[SETTINGS_KEY_SIZE])

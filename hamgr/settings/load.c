@@ -247,8 +247,8 @@ static void read_file(struct reader *r, const config_setting_t *root, struct sch
         f->s.services_n++;
     }
     check_file(r, root, f);
-    if (f->key_file[0] != '\0' && (r->flags & SETTINGS_WITHOUT_KEY) == 0 &&
-        key_read(r, reader_line(root, "key_file"), "key_file", f->key_file, f->s.key))
+    if (f->s.key_file[0] != '\0' && (r->flags & SETTINGS_WITHOUT_KEY) == 0 &&
+        key_read(r, reader_line(root, "key_file"), "key_file", f->s.key_file, f->s.key))
         f->s.cluster_id = key_cluster_id(f->s.cluster, f->s.key);
 }
 

@@ -55,7 +55,7 @@ const struct setting schema[] = {
     /* --- who we are --- */
     { TOP("cluster", TYPE_NAME), FIELD(schema_file, s.cluster), .example = "shop",
       .help = "The name of the cluster, the same on every member. Letters, digits, '.', '_' and '-'." },
-    { TOP("key_file", TYPE_PATH), FIELD(schema_file, key_file), .example = "/etc/hamgr/cluster.key",
+    { TOP("key_file", TYPE_PATH), FIELD(schema_file, s.key_file), .example = "/etc/hamgr/cluster.key",
       .help = "The cluster's key, which every member must have: `hamgr keygen FILE` makes one. hamgrd's "
               "user must be able to read it, others must not." },
     { TOP("node", TYPE_NAME), FIELD(schema_file, s.node), .example = "db1",

@@ -76,7 +76,6 @@ extern const struct settings_timing schema_timings[]; /* by enum schema_timing *
 /* What the rows of a file are read into, before it becomes what callers get. */
 struct schema_file {
     struct settings s;
-    char key_file[SETTINGS_PATH_MAX];
     enum schema_timing timing;
     struct settings_service every; /* what services have unless they say otherwise */
 };

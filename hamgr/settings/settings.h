@@ -86,6 +86,7 @@ enum settings_fence {
 struct settings {
     char file[SETTINGS_PATH_MAX]; /* where all this was read */
     char cluster[HM_NAME_MAX];
+    char key_file[SETTINGS_PATH_MAX];
     uint8_t key[SETTINGS_KEY_SIZE];
     uint64_t cluster_id;    /* of name and key: members with another key are another cluster */
     char node[HM_NAME_MAX]; /* the name of this member; default: the host's name */
@@ -165,9 +166,14 @@ void settings_first_record(const struct settings *s, const struct settings_servi
 /* The service of that name, or the only one if name is NULL or empty; NULL if there is none. */
 const struct settings_service *settings_service(const struct settings *s, const char *name);
 
-/* Writes settings as a file that gives the same ones: only what is not the default. key_file: what
- * the file shall say of it. A failed write shows in ferror(out). */
-void settings_write(FILE *out, const struct settings *s, const char *key_file);
+/* Writes settings as a file that gives the same ones: only what is not the default. A failed write
+ * shows in ferror(out). */
+void settings_write(FILE *out, const struct settings *s);
+
+/* Changes what one host has otherwise than the other members: settings in the file's own words,
+ * such as: state_dir = "/srv/hamgr"; port = 5433; those of services count for all of them.
+ * HM_BAD_INPUT: err says what is wrong, and s is as before. */
+enum hm_rc settings_change(struct settings *s, const char *text, struct hm_err *err) HM_MUST_CHECK;
 
 /* Checks a new member: its name and its address, alone and beside the n that are there. The host is
  * left in ret_host, which may be NULL. HM_BAD_INPUT: err says what is wrong. */
@@ -175,6 +181,9 @@ enum hm_rc settings_check_member(const char *name, const char *address,
                                  const struct settings_member *member, size_t n,
                                  char ret_host[HM_ADDRESS_MAX], struct hm_err *err) HM_MUST_CHECK;
 
+/* Reads a cluster's key; others may not be able to. HM_BAD_INPUT: err says what is wrong. */
+enum hm_rc settings_read_key(const char *path, uint8_t ret_key[SETTINGS_KEY_SIZE],
+                             struct hm_err *err) HM_MUST_CHECK;
 /* Draws a new key from the kernel and writes it as hexadecimal digits into a new file, mode 0600.
  * HM_REFUSED when the file exists already: a key is never written over. HM_FAILED, HM_NO_SPACE. */
 enum hm_rc settings_make_key(const char *path, struct hm_err *err) HM_MUST_CHECK;

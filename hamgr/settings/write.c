@@ -169,13 +169,12 @@ static void write_row(FILE *out, const struct setting *row, const struct schema_
     (void)fputc('\n', out);
 }
 
-void settings_write(FILE *out, const struct settings *s, const char *key_file)
+void settings_write(FILE *out, const struct settings *s)
 {
     static const enum schema_timing sets[] = { TIMING_DEFAULT, TIMING_LAN, TIMING_WAN };
     struct schema_file f = { .s = *s };
     bool has_set = false;
 
-    (void)snprintf(f.key_file, sizeof f.key_file, "%s", key_file);
     for (size_t i = 0; i < HM_ARRAY_LEN(sets) && !has_set; i++) {
         has_set = is_set(&s->timing, sets[i]);
         f.timing = has_set ? sets[i] : TIMING_DEFAULT;

@@ -83,6 +83,30 @@ static enum hm_rc check_name(const json_t *value, struct hm_err *err)
     return HM_OK;
 }
 
+static enum hm_rc check_address(const json_t *value, struct hm_err *err)
+{
+    const char *s = json_string_value(value);
+
+    if (s == NULL || *s == '\0' || strlen(s) >= HM_ADDRESS_MAX)
+        return hm_fail(err, HM_BAD_INPUT, "an address is a text of 1 to %d letters",
+                       HM_ADDRESS_MAX - 1);
+    for (; *s != '\0'; s++)
+        if (*s <= ' ' || *s > '~')
+            return hm_fail(err, HM_BAD_INPUT, "an address has letters that no address may have");
+    return HM_OK;
+}
+
+static enum hm_rc check_role(const json_t *value, struct hm_err *err)
+{
+    static const enum member_role roles[] = { ROLE_DB, ROLE_WITNESS, ROLE_OBSERVER };
+    const char *s = json_string_value(value);
+
+    for (size_t i = 0; s != NULL && i < HM_ARRAY_LEN(roles); i++)
+        if (strcmp(s, member_role_name(roles[i])) == 0)
+            return HM_OK;
+    return hm_fail(err, HM_BAD_INPUT, "a role is 'db', 'witness' or 'observer'");
+}
+
 static enum hm_rc check_bool(const json_t *value, struct hm_err *err)
 {
     return json_is_boolean(value) ? HM_OK
@@ -120,7 +144,8 @@ static const struct {
 } fields[] = {
     { "command", check_command }, { "service", check_name }, { "to", check_name },
     { "cluster", check_name },    { "dry_run", check_bool }, { "timeout_ms", check_timeout },
-    { "members", check_names },
+    { "members", check_names },   { "name", check_name },    { "address", check_address },
+    { "role", check_role },
 };
 
 static enum hm_rc check_field(const char *key, const json_t *value, struct hm_err *err)
@@ -168,11 +193,11 @@ enum hm_rc ctl_parse(const char *line, size_t size, json_t **ret_json, struct hm
     return rc;
 }
 
-static void copy_name(char to[HM_NAME_MAX], const json_t *value)
+static void copy_text(char *to, size_t size, const json_t *value)
 {
     const char *s = json_string_value(value);
 
-    (void)snprintf(to, HM_NAME_MAX, "%s", s != NULL ? s : "");
+    (void)snprintf(to, size, "%s", s != NULL ? s : "");
 }
 
 void ctl_read(const json_t *request, struct ctl_request *ret)
@@ -181,15 +206,18 @@ void ctl_read(const json_t *request, struct ctl_request *ret)
 
     memset(ret, 0, sizeof *ret);
     ret->command = find_command(json_string_value(json_object_get(request, "command")));
-    copy_name(ret->service, json_object_get(request, "service"));
-    copy_name(ret->to, json_object_get(request, "to"));
-    copy_name(ret->cluster, json_object_get(request, "cluster"));
+    copy_text(ret->service, sizeof ret->service, json_object_get(request, "service"));
+    copy_text(ret->to, sizeof ret->to, json_object_get(request, "to"));
+    copy_text(ret->name, sizeof ret->name, json_object_get(request, "name"));
+    copy_text(ret->address, sizeof ret->address, json_object_get(request, "address"));
+    copy_text(ret->role, sizeof ret->role, json_object_get(request, "role"));
+    copy_text(ret->cluster, sizeof ret->cluster, json_object_get(request, "cluster"));
     ret->is_dry_run = json_is_true(json_object_get(request, "dry_run"));
     ret->timeout_ms = json_integer_value(json_object_get(request, "timeout_ms"));
     members = json_object_get(request, "members");
     ret->members_n = json_array_size(members);
     for (size_t i = 0; i < ret->members_n; i++)
-        copy_name(ret->member[i], json_array_get(members, i));
+        copy_text(ret->member[i], sizeof ret->member[i], json_array_get(members, i));
 }
 
 json_t *ctl_make(const struct ctl_request *request)
@@ -204,6 +232,12 @@ json_t *ctl_make(const struct ctl_request *request)
         rc |= json_object_set_new(j, "to", json_string(request->to));
     if (request->cluster[0] != '\0')
         rc |= json_object_set_new(j, "cluster", json_string(request->cluster));
+    if (request->name[0] != '\0')
+        rc |= json_object_set_new(j, "name", json_string(request->name));
+    if (request->address[0] != '\0')
+        rc |= json_object_set_new(j, "address", json_string(request->address));
+    if (request->role[0] != '\0')
+        rc |= json_object_set_new(j, "role", json_string(request->role));
     if (request->is_dry_run)
         rc |= json_object_set_new(j, "dry_run", json_true());
     if (request->timeout_ms != 0)

@@ -8,6 +8,7 @@
 #define HAMGR_WIRE_CTL_H
 
 #include "base/err.h"
+#include "core/record.h"
 
 #include <jansson.h>
 
@@ -29,6 +30,9 @@ enum {
     X(CTL_FAILOVER, "failover")                                                                    \
     X(CTL_PAUSE, "pause")                                                                          \
     X(CTL_RESUME, "resume")                                                                        \
+    X(CTL_MEMBER_ADD, "member_add")                                                                \
+    X(CTL_MEMBER_REMOVE, "member_remove")                                                          \
+    X(CTL_CONFIG, "config")                                                                        \
     X(CTL_CHECK, "check")                                                                          \
     X(CTL_VERSION, "version")                                                                      \
     X(CTL_PING, "ping")
@@ -45,6 +49,9 @@ struct ctl_request {
     char service[HM_NAME_MAX]; /* empty: not named */
     char to[HM_NAME_MAX];      /* empty: not named */
     char cluster[HM_NAME_MAX]; /* failover: as typed by the operator; empty: not yet */
+    char name[HM_NAME_MAX];    /* of a member; empty: not named */
+    char address[HM_ADDRESS_MAX];
+    char role[16];
     bool is_dry_run;
     hm_ms timeout_ms; /* 0: not named */
     size_t members_n;

@@ -184,6 +184,56 @@ class Cluster:
     def close(self):
         self.lab.close()
 
+    # --- members that come and go ----------------------------------------------------------------
+
+    def join(self, name, number, via=None, options=(), limit_s=60):
+        """A new host becomes a database member by `hamgr join` alone. Returns what it printed."""
+        host = self.lab.hosts.get(name) or self.lab.add_host(name, number)
+        done = self.try_join(host, via, options)
+        if done.returncode != 0:
+            raise lab.LabError(f'hamgr join: exit code {done.returncode}: {done.stderr}')
+        self.db[name] = host
+        self.server[name] = postgres.Server(host)
+        self.start_host(host)
+        self.wait_healthy(limit_s)
+        return done
+
+    def try_join(self, host, via=None, options=(), key=None):
+        for directory in ('state', 'run'):  # what the package would make
+            (host.dir / directory).mkdir(mode=0o755, exist_ok=True)
+            shutil.chown(host.dir / directory, SERVER_USER, lab.group_of(SERVER_USER))
+        given = host.dir / 'given.key'
+        given.write_text((key or self.key) + '\n')
+        given.chmod(0o600)
+        via = via or self.db[self.primaries()[0]]
+        # the hosts of a lab share one file system, so each has its directories elsewhere
+        own = ''.join(f'{what}_dir = "{host.dir}/{name}"; ' for what, name in
+                      (('state', 'state'), ('run', 'run'), ('socket', 'sock'), ('data', 'data')))
+        return host.run([self.bin / 'hamgr', '-c', self.conf(host), 'join', f'{via.address}:{PORT}',
+                         '--key', given, '--name', host.name, '--set', own, *options],
+                        timeout=60, check=False)
+
+    def add_witness(self, name, number, limit_s=60):
+        """A new witness runs with the cluster's key, and is then made a member."""
+        self.witness[name] = host = self.lab.add_host(name, number)
+        self._configure(host)
+        self.start_witness(host)
+        done = self.hamgr(self.db[self.primary()], 'member', 'add', name,
+                          f'{host.address}:{PORT}', '--role', 'witness', timeout=limit_s)
+        if done.returncode != 0:
+            raise lab.LabError(f'member add: exit code {done.returncode}: {done.stderr}')
+        return host
+
+    def remove(self, name, limit_s=60):
+        """Takes a member out, then its host down."""
+        host = self.db[self.primary()]
+        done = self.hamgr(host, 'member', 'remove', name, timeout=limit_s)
+        if done.returncode != 0:
+            raise lab.LabError(f'member remove: exit code {done.returncode}: {done.stderr}')
+        gone = self.db.pop(name)
+        self.server.pop(name)
+        return gone
+
     # --- what is true ----------------------------------------------------------------------------
 
     def primaries(self):
@@ -213,7 +263,7 @@ class Cluster:
             if not all(m['is_streaming'] and m['is_healthy'] and m['follows'] == primaries[0]
                        for m in service['members'] if m['name'] in others):
                 return None
-            if self.kind.durability != 'async' and not self._is_synchronous(service):
+            if others and self.kind.durability != 'async' and not self._is_synchronous(service):
                 return None
         return primaries[0]
 

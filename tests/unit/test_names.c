@@ -98,6 +98,9 @@ static void slots_of_copies_that_are_gone_are_stale(void **state)
     assert_true(slot_is_stale(&r, all, n, 3, false));
     assert_false(slot_is_stale(&r, all, n, 4, false));
     assert_false(slot_is_stale(&r, all, n, 5, false));
+    for (size_t i = 0; i < n; i++) /* that member was removed: whoever streams from it goes, too */
+        assert_int_equal(slot_is_of_no_member(&r, all[i].name, false), i == 3);
+    assert_false(slot_is_of_no_member(&r, all[3].name, true));
 }
 
 static void a_standby_keeps_only_slots_in_use(void **state)

@@ -42,7 +42,7 @@ static char *written(const struct settings *s)
     FILE *out = open_memstream(&text, &size);
 
     assert_non_null(out);
-    settings_write(out, s, "/etc/hamgr/cluster.key");
+    settings_write(out, s);
     assert_int_equal(fclose(out), 0);
     return text;
 }

@@ -1,0 +1,41 @@
+/* orders.h - what the files of orders share: who asked, and the answer that is owed to everybody.
+ */
+#ifndef HAMGR_DAEMON_ORDERS_H
+#define HAMGR_DAEMON_ORDERS_H
+
+#include "daemon/daemon.h"
+
+/* Who wants to know: a client of the control socket, another member, or this hamgrd itself. */
+struct asker {
+    struct serve_call *call;
+    bool is_own; /* members_take_answer() takes the answer */
+    const char *peer;
+    uint64_t peer_id;
+};
+
+/* Takes over the document. */
+void orders_answer(struct daemon *d, const struct asker *a, enum hm_rc rc, json_t *document);
+/* next may be NULL. */
+void orders_fail(struct daemon *d, const struct asker *a, enum hm_rc rc, const char *error,
+                 const char *next);
+
+/* A place for something that waits; NULL: too much waits. It is taken once it has an id. */
+struct daemon_order *orders_free(struct daemon *d);
+void orders_begin(struct daemon_order *o, const struct asker *a, hm_ms limit_ms);
+void orders_end(struct daemon *d, struct daemon_order *o, enum hm_rc rc, json_t *document);
+
+/* Gives the core an order; its reply is the asker's answer. */
+void orders_give(struct driver *driver, const struct asker *a, struct order *order);
+
+/* A field of a request; "" if it is not there. */
+const char *orders_text(const json_t *request, const char *key);
+
+/* orders_member.c: the members change. driver's member leads. */
+void orders_add_member(struct driver *driver, const struct asker *a, const json_t *request);
+void orders_remove_member(struct driver *driver, const struct asker *a, const json_t *request);
+/* {"conf", "cluster", "services"}: the file that fits the record, and who leads. The caller owns
+ * it; NULL: no memory. */
+json_t *orders_config(struct daemon *d);
+void orders_answer_config(struct daemon *d, const struct asker *a);
+
+#endif

@@ -1,0 +1,99 @@
+"""Members that come and go while clients write."""
+
+import json
+import os
+
+import probe as probes
+import scenarios
+from cluster import Kind
+from lab import wait_until
+
+GROWING = Kind(durability='sync', timing='lan', dbs=1, witnesses=0)
+REFUSED = 3
+
+
+def slots(cluster):
+    return set(cluster.query('SELECT slot_name FROM pg_replication_slots').split())
+
+
+def voters(cluster, host):
+    return cluster.service_status(host)['voters']['n']
+
+
+def fail_over(cluster, load, fault):
+    """Some fault; the load of before goes on with whoever is primary then."""
+    result = fault(cluster, with_pinned=False)
+    assert result.overlap_s == 0
+    assert result.lost == 0
+    assert result.epochs == 1
+    load.wait_acks(20)
+    return result
+
+
+def test_grows_fails_over_and_shrinks(get_cluster):
+    """1, 2 with a witness, 3, then 2 again; every write that was acknowledged is there in the end."""
+    c = get_cluster(GROWING)
+    hosts = [c.lab.add_host(name, number) for name, number in (('db2', 12), ('db3', 13))]
+    load = probes.Probe(c.client, [*c.db.values(), *hosts])
+    try:
+        load.wait_acks(20)
+        c.join('db2', 12)
+        c.add_witness('w1', 21)
+        wait_until('everybody has three voters',
+                   lambda: all(voters(c, h) == 3 for h in c.db.values()), 20)
+        fail_over(c, load, scenarios.host_lost)
+        c.join('db3', 13)
+        fail_over(c, load, scenarios.postmaster_killed)
+        standby = c.standby()
+        gone = c.remove(standby)
+        load.wait_acks(20)
+        wait_until('its slots are dropped', lambda: not any(
+            s.startswith(f'hamgr_{standby}_') for s in slots(c)), 40, 0.2)
+        wait_until('it says that it was removed', lambda: any(
+            'was removed' in w for w in c.status(gone).get('warnings', [])), 20, 0.2)
+        assert c.wait_healthy() != standby
+        shown = c.hamgr(c.db[c.primary()], 'config', 'show').stdout
+        assert f'"{standby}"' not in shown and '"w1"' in shown
+    finally:
+        load.stop()
+    assert probes.lost([load], c.server[c.primary()].query) == []
+
+
+def test_a_host_that_cannot_join_is_told_why(get_cluster):
+    c = get_cluster(GROWING)
+    primary = c.db[c.primary()]
+    epoch, members = c.epoch(primary), c.status(primary)['services'][0]['members']
+    host = c.lab.hosts.get('late') or c.lab.add_host('late', 19)
+
+    def refused(what, **options):
+        done = c.try_join(host, primary, **options)
+        assert done.returncode != 0, done.stdout
+        assert what in done.stderr and 'next: ' in done.stderr, done.stderr
+        assert not c.conf(host).exists()
+
+    refused('key', key=os.urandom(32).hex())
+    refused('already', options=('--address', primary.address))
+    refused('no number', options=('--priority', '5', '--address', '10.0.0.1:0'))
+    (host.dir / 'data').mkdir(exist_ok=True)
+    (host.dir / 'data' / 'precious').write_text('')
+    refused('is not empty')
+    (host.dir / 'data' / 'precious').unlink()
+    # it may write its settings, but nobody reaches it there: it does not become a member
+    done = c.hamgr(primary, 'member', 'add', 'late', f'{host.address}:7420', '--json')
+    assert done.returncode != 0
+    answer = json.loads(done.stdout)
+    assert 'cannot be reached' in answer['error'] and answer['next']
+    for name in ('db1', 'nobody'):
+        done = c.hamgr(primary, 'member', 'remove', name)
+        assert done.returncode != 0 and 'next: ' in done.stderr, done.stderr
+    assert c.epoch(primary) == epoch
+    assert len(c.status(primary)['services'][0]['members']) == len(members)
+
+
+def test_the_primary_stays(get_cluster):
+    c = get_cluster(GROWING)
+    primary = c.primary()
+    done = c.hamgr(c.db[primary], 'member', 'remove', primary)
+    assert done.returncode == REFUSED
+    assert 'switchover' in done.stderr
+    assert c.primary() == primary
