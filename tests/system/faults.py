@@ -10,6 +10,7 @@ import math
 import os
 import pathlib
 import random
+import shutil
 import signal
 import subprocess
 
@@ -156,6 +157,25 @@ def blip(cluster, _host):
     """Nobody hears anybody."""
     names = _members(cluster)
     return _cut(cluster, [(n, m) for n in names for m in names if n != m])
+
+
+def lossy(cluster, host):
+    """A third of its packets gets lost, both ways: connections crawl, and do not end."""
+    cluster.lab.make_lossy(host.name, 33)
+    return lambda: cluster.lab.uncut_many([('iifname', host.name), ('oifname', host.name)])
+
+
+def new_disk(cluster, host):
+    """It is powered off, gets an empty disk for its data, and boots."""
+    boot = power_off(cluster, host)
+
+    def replace():
+        host.kill_all()
+        for entry in host.disk.iterdir():
+            if entry.name != 'sock':
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        boot()
+    return replace
 
 
 def kill_postmaster(cluster, host):
@@ -314,6 +334,8 @@ FAULTS = {
     'stop-fence': Row(_stop_daemons('hamgr-fence'), 3, DB),
     'stop-daemons': Row(_stop_daemons('hamgrd', 'hamgr-fence'), 3, DB),
     'full-state-disk': Row(full_state_disk, 2, DB),
+    'lossy': Row(lossy, 5, ANY),
+    'new-disk': Row(new_disk, 2, STANDBYS, is_alone=True),
     'hang-disk': Row(hang_disk, 6, DB),
     'switchover': Row(switchover, 8, STANDBYS, lasts=False, costs=0),
 }

@@ -404,6 +404,12 @@ class Lab:
             self.cuts.pop(pair, None)
         self._write_cuts()
 
+    def make_lossy(self, host, percent):
+        """That part of the packets from and to the host gets lost, each by chance."""
+        for side in ('iifname', 'oifname'):
+            self.cuts[side, host] = f'{side} "{host}" numgen random mod 100 < {percent}'
+        self._write_cuts()
+
     def heal(self):
         self.cuts = {}
         self._write_cuts()

@@ -192,7 +192,7 @@ BROKEN = re.compile(r'PANIC|was terminated by signal (?!9\b)|invalid page|could 
 ERROR = re.compile(r'(\S+ )?[a-z-]+: error ')
 # An error of hamgrd, and the faults that explain it.
 EXPLAINED = [
-    (re.compile(r'server died'), None),  # killed by the campaign or by the fence: its log says which
+    (re.compile(r'server (died|killed)'), None),  # by the campaign or by the fence: its log says which
     (re.compile(r'vote refused'), {'full-state-disk'}),
     (re.compile(r'note-failed|unguarded'), {'full-state-disk'}),
 ]
