@@ -202,6 +202,33 @@ def read_results(paths):
     return list(newest.values())
 
 
+GROUPS = {  # faults that are shown together
+    'server killed or ended': ('kill-postmaster', 'kill-server', 'kill-backend', 'end-server'),
+    'daemons killed or ended': ('kill-hamgrd', 'end-hamgrd', 'kill-fence', 'kill-daemons'),
+    'daemons or postmaster stopped': ('stop-hamgrd', 'stop-fence', 'stop-daemons', 'stop-postmaster'),
+    'host frozen': ('freeze',),
+    'host without power': ('power-off',),
+    'all hosts without power': ('power-all',),
+    'cut off': ('cut-both', 'cut-out', 'cut-in', 'cut-members'),
+    'two databases cut off from each other': ('cut-pair',),
+    'nobody hears anybody': ('blip',),
+    'a third of the packets lost': ('lossy',),
+    'disk hangs': ('hang-disk',),
+    'voter disk full': ('full-state-disk',),
+    'disk replaced': ('new-disk',),
+    'switchover': ('switchover',),
+}
+
+
+def group_of(result):
+    """The line of the summary that a step belongs to."""
+    if ' + ' in result['name']:
+        return 'two faults'
+    what, whom = result['name'].split(' ')
+    group = next(g for g, names in GROUPS.items() if what in names)
+    return group if what in ('power-all', 'blip', 'switchover', 'cut-pair') else f'{group}, {whom}'
+
+
 def _row(name, results):
     ended = [r for r in results if 'gap_ms' in r]
     cells = [name, len(results)]
@@ -217,11 +244,14 @@ def summary(results):
     """A table in the form of docs/campaign.md: faults by kind, all of them in the last line."""
     groups = {}
     for r in results:
-        groups.setdefault('two faults at once' if ' + ' in r['name'] else r['name'], []).append(r)
+        groups.setdefault(group_of(r), []).append(r)
     lines = ['| fault | times | gap median | max | whole median | max | lost | both | wrong |',
              '|---|---:|---:|---:|---:|---:|---:|---:|---:|']
     lines += [_row(name, groups[name]) for name in sorted(groups)]
-    lines += [_row('**all**', results)]
+    acknowledged = sum(r.get('acknowledged', 0) for r in results)
+    takeovers = sum(r.get('epochs', 0) for r in results)
+    lines += [_row('**all**', results), '', f'{acknowledged} acknowledged writes, {takeovers} changes of '
+              f'primary, {sum(r.get("held_ms", 0) for r in results) / 60000:.0f} minutes of faults.']
     return '\n'.join(lines)
 
 
