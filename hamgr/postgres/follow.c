@@ -170,6 +170,21 @@ static void follow_settings_ready(struct op *op)
     op_change(op, follow_changed);
 }
 
+/* What the primary's end of the stream does when this member is cut off. Left to itself it waits
+ * for the answer to ever rarer retransmissions, and holds the slot: after a cut of half a minute
+ * the standby could not come back for as long again. */
+static void add_senders_patience(const struct op *op, char *conninfo, size_t size)
+{
+    long long silence_ms = hm_max_ms(op->s->config.settings->timing.ttl_ms, 1000) * 4;
+    char options[160];
+
+    (void)snprintf(options, sizeof options,
+                   "-c tcp_user_timeout=%lld -c tcp_keepalives_idle=1 -c tcp_keepalives_interval=1 "
+                   "-c tcp_keepalives_count=%lld",
+                   silence_ms, (silence_ms + 999) / 1000);
+    conninfo_add(conninfo, size, "options", options);
+}
+
 /* The name is what the primary's names mean; the slot lets no second connection of this copy in. */
 static void slot_is_there(struct op *op)
 {
@@ -179,6 +194,7 @@ static void slot_is_there(struct op *op)
     (void)op_conninfo(op, false, conninfo, sizeof conninfo); /* checked when the slot was made */
     (void)snprintf(name, sizeof name, "hamgr_%s", op_member_name(op, op->s->self));
     conninfo_add(conninfo, sizeof conninfo, "application_name", name);
+    add_senders_patience(op, conninfo, sizeof conninfo);
     op->set_n = 0;
     op_add_setting(op, "primary_conninfo", conninfo);
     own_slot(op, name, sizeof name);

@@ -15,7 +15,7 @@ enum {
     OP_WHY_MAX = 240,
     OP_REASON_MAX = 128,
     OP_PATH_MAX = SETTINGS_PATH_MAX + 64,
-    OP_CONNINFO_MAX = 768
+    OP_CONNINFO_MAX = 1024
 };
 
 struct op;
