@@ -55,6 +55,16 @@ def get_cluster():
 
 
 @pytest.fixture
+def make_cluster():
+    """make_cluster(kind): one that was not started yet."""
+    def make(kind):
+        POOL.drop()
+        POOL.current = clusters.Cluster(kind)
+        return POOL.current
+    return make
+
+
+@pytest.fixture
 def drop_cluster():
     """drop_cluster(): the next test gets another one."""
     return POOL.drop
