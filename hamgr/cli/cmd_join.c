@@ -255,8 +255,44 @@ static enum ctl_exit begin(struct cli *c, struct join *j)
     return tell(c, j, true, text, "'hamgr status --watch' shows how far it is");
 }
 
+/* conf: the cluster's settings. */
+static bool is_in_cluster(const char *conf, const char *name)
+{
+    struct settings *s = malloc(sizeof *s);
+    struct settings_errors errors;
+    bool is_there = false;
+
+    if (s == NULL)
+        return false;
+    if (settings_load_text(conf, "the cluster's settings",
+                           SETTINGS_WITHOUT_NODE | SETTINGS_WITHOUT_KEY, s, &errors) == HM_OK)
+        for (size_t i = 0; i < s->members_n && !is_there; i++)
+            is_there = strcmp(s->member[i].name, name) == 0;
+    settings_errors_done(&errors);
+    free(s);
+    return is_there;
+}
+
+/* A member that was removed has votes and data of then: nobody comes back as who he was. */
+static bool was_removed(struct join *j, const char *conf, struct hm_err *err)
+{
+    const struct settings *s = &j->settings;
+    char path[SETTINGS_PATH_MAX + 16];
+
+    (void)snprintf(path, sizeof path, "%s/joining", s->state_dir);
+    if (access(path, F_OK) == 0 || is_in_cluster(conf, j->self.name))
+        return false;
+    (void)snprintf(j->next, sizeof j->next,
+                   "systemctl stop hamgrd; mv %.100s %.100s.old; mv %.100s %.100s.old; and the "
+                   "data directory",
+                   j->conf, j->conf, s->state_dir, s->state_dir);
+    (void)hm_fail(err, HM_REFUSED, "%s was a member before and was removed: move what is left away",
+                  j->self.name);
+    return true;
+}
+
 /* The settings that are there are those of an attempt before; false: they are not. */
-static bool is_begun(struct join *j, struct hm_err *err)
+static bool is_begun(struct join *j, const char *conf, struct hm_err *err)
 {
     struct settings_errors errors;
     struct settings *s = malloc(sizeof *s);
@@ -271,7 +307,7 @@ static bool is_begun(struct join *j, struct hm_err *err)
         j->settings = *s;
     free(s);
     if (is_ours)
-        return true;
+        return !was_removed(j, conf, err);
     (void)snprintf(j->next, sizeof j->next, "mv %s %s.old   (if this host is no member any more)",
                    j->conf, j->conf);
     (void)hm_fail(err, HM_REFUSED, "'%s' is there already: this host has been set up before",
@@ -299,8 +335,10 @@ static enum ctl_exit join_cluster(struct cli *c, struct join *j)
     if (rc == HM_OK) {
         take_names(c, j);
         if (access(j->conf, F_OK) == 0) {
+            bool is_ours = is_begun(j, print_text(document, "conf"), &err);
+
             json_decref(document);
-            return is_begun(j, &err) ? begin(c, j) : fail(c, j, HM_REFUSED, &err);
+            return is_ours ? begin(c, j) : fail(c, j, HM_REFUSED, &err);
         }
         rc = make_settings(c, j, print_text(document, "conf"), &err);
     }

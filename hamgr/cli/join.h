@@ -14,7 +14,7 @@ struct join {
     struct settings_member self;
     uint8_t key[SETTINGS_KEY_SIZE];
     struct guest_answer answer;
-    char next[400]; /* of the newest failure; empty: none */
+    char next[700]; /* of the newest failure; empty: none */
 };
 
 /* Looks whether this host can become that member: its programs, its directories, its user. Changes

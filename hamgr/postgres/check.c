@@ -62,7 +62,9 @@ static unsigned int members_n(const struct service *s)
 {
     unsigned int n = 0;
 
-    for (uint8_t i = 0; i < s->config.settings->members_n; i++)
+    for (unsigned slot = 0; slot < HM_MEMBERS_MAX && s->record.epoch != 0; slot++)
+        n += s->record.member[slot].role == ROLE_DB;
+    for (uint8_t i = 0; i < s->config.settings->members_n && s->record.epoch == 0; i++)
         n += s->config.settings->member[i].role == ROLE_DB;
     return n;
 }

@@ -52,6 +52,8 @@ def test_grows_fails_over_and_shrinks(get_cluster):
         wait_until('it says that it was removed', lambda: any(
             'was removed' in w for w in c.status(gone).get('warnings', [])), 20, 0.2)
         assert c.wait_healthy() != standby
+        done = c.try_join(gone, c.db[c.primary()])
+        assert done.returncode == REFUSED and 'was removed' in done.stderr, done.stderr
         shown = c.hamgr(c.db[c.primary()], 'config', 'show').stdout
         assert f'"{standby}"' not in shown and '"w1"' in shown
     finally:
