@@ -115,6 +115,10 @@ static const struct story stories[] = {
       { { 100, FAULT_DISK_SLOW, 1, 60, ORDER_NONE }, { 101, FAULT_DISK_SLOW, 2, 60, ORDER_NONE },
         { 150, FAULT_SERVER_KILLED, 0, 1000, ORDER_NONE } },
       NOT_FIRST, 1, 1, 1200, true },
+    { "removed-while-away", "a member is removed while its host is off; when it is back, it is told",
+      3, 0, DURABILITY_SYNC, SERVICE_POSTGRES,
+      { { 100, FAULT_HOST_LOST, 2, 8000, ORDER_NONE }, { 4000, FAULT_NONE, 2, 0, ORDER_MEMBER_REMOVE } },
+      0, 0, 0, 2200, false },
 };
 /* clang-format on */
 
@@ -146,6 +150,17 @@ static void plan(struct sim *w, const struct story *t)
     p->converged_by_us = 50 * SIM_S;
 }
 
+/* The slot of a host that nobody shall make a member again. */
+static uint8_t leaves(struct sim *w, uint8_t host)
+{
+    uint8_t holder = sim_holder(w, 0);
+
+    w->host[host].is_member = false;
+    return holder == SIM_NOWHERE
+               ? HM_NOBODY
+               : record_find_name(core_record(&w->node[0][holder].core), w->host[host].name);
+}
+
 void sim_story_step(struct sim *w, const struct sim_event *e)
 {
     const struct step *s = &stories[w->story].steps[e->a];
@@ -157,6 +172,8 @@ void sim_story_step(struct sim *w, const struct sim_event *e)
         sim_gap_begin(w, 0, GAP_HOST_LOST);
     }
     w->client[0].dense_until_us = w->now_us + 10 * SIM_S;
+    if (s->order == ORDER_MEMBER_REMOVE)
+        o.member = leaves(w, s->host);
     if (s->fault == FAULT_NONE) {
         w->operator[0].wants_pause = s->order == ORDER_PAUSE;
         sim_order(w, 0, &o);
@@ -174,6 +191,14 @@ void sim_story_ended(struct sim *w)
         w->story_gap_us = w->now_us - c->last_ack_us;
 }
 
+/* Whoever was removed and is back knows it, and does nothing any more. */
+static void judge_removed(struct sim *w)
+{
+    for (unsigned int h = 0; h < w->hosts_n; h++)
+        if (!w->host[h].is_member && w->host[h].is_on && w->node[0][h].core.state != ST_OUTSIDE)
+            sim_violated(w, "STORY", "host %u was removed and does not know it", h);
+}
+
 static void judge_story(struct sim *w, const struct story *t)
 {
     uint8_t primary = sim_primary(w, 0);
@@ -181,6 +206,7 @@ static void judge_story(struct sim *w, const struct story *t)
                     : t->primary == NOT_FIRST ? primary != SIM_NOWHERE && primary != 0
                                               : primary == t->primary;
 
+    judge_removed(w);
     if (!is_right)
         sim_violated(w, "STORY", "the primary is host %d in the end",
                      primary == SIM_NOWHERE ? -1 : primary);
