@@ -162,6 +162,11 @@ static void values_are_checked(void **state)
     is_usage("switchover --to 12345678901234567890123456789012", "at most 31 letters");
     is_usage("switchover --to db2 --to db3", "--to is given twice");
     is_usage("status --json=yes", "--json takes no value");
+    is_usage("join 10.0.0.1 --priority high", "--priority 'high' is not a number from -1000");
+    is_usage("join 10.0.0.1 --priority 1001", "from -1000 to 1000");
+    is_usage("join", "'join' wants the ADDRESS of a database member");
+    is_usage("member add db3", "'member add' wants a NAME and an ADDRESS");
+    is_usage("member remove", "'member remove' wants the NAME of a member");
     is_usage("switchover --timeout soon", "--timeout 'soon' is not a number of seconds");
     is_usage("switchover --timeout 0", "from 0.001 to 3600");
     is_usage("switchover --timeout -1", "is not a number");

@@ -51,6 +51,28 @@ static void a_request_comes_back_as_it_was_made(void **state)
     free(line);
 }
 
+static void a_member_is_named_with_address_and_role(void **state)
+{
+    struct ctl_request in = {
+        .command = CTL_MEMBER_ADD, .name = "db3", .address = "[fd00::3]:7420", .role = "observer"
+    };
+    struct ctl_request out;
+    json_t *made = ctl_make(&in);
+    char *line = json_dumps(made, JSON_COMPACT);
+    json_t *read = parsed(line);
+
+    (void)state;
+    ctl_read(read, &out);
+    assert_memory_equal(&in, &out, sizeof in);
+    json_decref(made);
+    json_decref(read);
+    free(line);
+    is_refused("{\"command\": \"member_add\", \"role\": \"king\"}", "a role is");
+    is_refused("{\"command\": \"member_add\", \"address\": \"\"}", "1 to 63 letters");
+    is_refused("{\"command\": \"member_add\", \"address\": \"a b\"}", "no address may have");
+    is_refused("{\"command\": \"member_add\", \"name\": 7}", "not a text");
+}
+
 static void what_is_not_named_is_empty(void **state)
 {
     struct ctl_request out;
@@ -150,6 +172,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_comes_back_as_it_was_made),
+        cmocka_unit_test(a_member_is_named_with_address_and_role),
         cmocka_unit_test(what_is_not_named_is_empty),
         cmocka_unit_test(every_command_has_a_name_that_is_understood),
         cmocka_unit_test(garbage_is_refused),

@@ -426,6 +426,45 @@ static void a_member_that_cannot_take_part_is_told(void **state)
     warns("pg: the cluster went on without db2 in a newer incarnation: rebuild this member\n");
 }
 
+static void a_member_that_is_none_is_told_why(void **state)
+{
+    (void)state;
+    made_well_on_standby();
+    made_core.state = ST_OUTSIDE;
+    warns("pg: the record does not name db2: 'hamgr member add' on the primary adds it\n");
+    made_core.is_removed = true;
+    warns("pg: db2 was removed: its copy is never promoted; stop hamgrd here, or empty state_dir "
+          "and data_dir and 'hamgr join' again\n");
+    made.is_joining = true;
+    made.join_why = "db2 cannot be reached";
+    warns("pg: db2 asks to be added: db2 cannot be reached\n");
+}
+
+static void file_says(size_t i, const char *name, const char *address)
+{
+    struct settings_member *m = &made_settings.member[i];
+
+    memset(m, 0, sizeof *m);
+    (void)snprintf(m->name, sizeof m->name, "%s", name);
+    (void)snprintf(m->address, sizeof m->address, "%s", address);
+    made_settings.members_n = (uint8_t)(i + 1);
+}
+
+static void a_file_that_is_old_is_told(void **state)
+{
+    const struct member *member = core_record(&made_core)->member;
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++)
+        file_says(i, member[i].name, member[i].address);
+    warns("");
+    file_says(1, member[1].name, "10.9.9.9:1");
+    file_says(2, "db9", "10.9.9.10:1");
+    warns(
+        "the members in the file of db1 are old (db2 is at 10.0.0.2:7420, db9 is no member, w1 is "
+        "not in it): see 'hamgr config show'\n");
+}
+
 static void a_stall_is_told_for_an_hour(void **state)
 {
     (void)state;
@@ -505,6 +544,8 @@ int main(void)
         TEST(a_lag_that_forbids_a_takeover_is_told_in_async),
         TEST(a_weak_fence_is_told),
         TEST(a_member_that_cannot_take_part_is_told),
+        TEST(a_member_that_is_none_is_told_why),
+        TEST(a_file_that_is_old_is_told),
         TEST(a_stall_is_told_for_an_hour),
         TEST(lines_end_where_the_room_ends),
         TEST(a_cluster_of_the_largest_size_is_told),

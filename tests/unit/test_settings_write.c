@@ -77,6 +77,27 @@ static void times_of_no_set_are_written_one_by_one(void **state)
     free(text);
 }
 
+static void a_host_may_have_some_settings_otherwise(void **state)
+{
+    struct settings s = load(everything), before = s;
+    struct hm_err err;
+
+    (void)state;
+    assert_int_equal(
+        settings_change(&s, "state_dir = \"/srv/hamgr\"; socket_dir = \"/run/pg\";", &err), HM_OK);
+    assert_string_equal(s.state_dir, "/srv/hamgr");
+    assert_string_equal(s.service[0].socket_dir, "/run/pg");
+    assert_string_equal(s.service[1].socket_dir, "/run/pg");
+    s = before;
+    assert_int_equal(settings_change(&s, "state_dir = \"/srv/hamgr\"; members = ();", &err),
+                     HM_BAD_INPUT);
+    assert_non_null(strstr(err.text, "'members' is no setting that a host has for itself"));
+    assert_int_equal(settings_change(&s, "ttl_ms = 1;", &err), HM_BAD_INPUT);
+    assert_non_null(strstr(err.text, "below the minimum"));
+    assert_int_equal(settings_change(&s, "state_dir = ", &err), HM_BAD_INPUT);
+    assert_memory_equal(&s, &before, sizeof s);
+}
+
 static void is_refused(const char *name, const char *address, const char *why)
 {
     const struct settings s = load(everything);
@@ -112,6 +133,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_gives_the_same_settings),
         cmocka_unit_test(times_of_no_set_are_written_one_by_one),
+        cmocka_unit_test(a_host_may_have_some_settings_otherwise),
         cmocka_unit_test(a_new_member_needs_a_name_and_an_address_of_its_own),
     };
 
