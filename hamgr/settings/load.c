@@ -230,6 +230,9 @@ static void read_file(struct reader *r, const config_setting_t *root, struct sch
 
     read_group(r, IN_FILE, NULL, root, f);
     read_timing(root, f);
+    if (f->s.lost_wal_dir[0] == '\0')
+        (void)snprintf(f->s.lost_wal_dir, sizeof f->s.lost_wal_dir, "%.*s/lost",
+                       SETTINGS_PATH_MAX - 6, f->s.state_dir);
     n = list_length(r, IN_FILE, "members", root, &list);
     for (size_t i = 0; i < n; i++) {
         entry = list_entry(r, "members", list, i);

@@ -123,6 +123,14 @@ const struct setting schema[] = {
     { TOP("state_dir", TYPE_PATH), FIELD(schema_file, s.state_dir), .preset = "/var/lib/hamgr",
       .help = "Where hamgrd keeps what it promised to the others. On a disk: a member whose files are lost "
               "must be removed and added again." },
+    { TOP("lost_wal_dir", TYPE_PATH), FIELD(schema_file, s.lost_wal_dir), .otherwise = "'lost' below state_dir",
+      .example = "/var/lib/hamgr/lost",
+      .help = "Where the log that only an old primary had is kept before it is overwritten, with a summary "
+              "of it: `hamgr diverged list`." },
+    { TOP("lost_wal_max_bytes", TYPE_SIZE), FIELD(schema_file, s.lost_wal_max_bytes), RANGE(0, SIZE_MAX_BYTES),
+      .preset = "1GB",
+      .help = "The most that is kept of it for each service; the oldest goes first. A summary is always "
+              "kept." },
     { TOP("run_dir", TYPE_PATH), FIELD(schema_file, s.run_dir), RANGE(0, RUN_DIR_MAX), .preset = "/run/hamgr",
       .help = "Sockets, and the deadlines of the fence. Must not survive a reboot." },
     { TOP("fence", TYPE_CHOICE), FIELD(schema_file, s.fence), .choices = fences, .preset = "socket",

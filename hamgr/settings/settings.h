@@ -98,8 +98,10 @@ struct settings {
     struct settings_timing timing;
     hm_ms tail_rescue_timeout_ms; /* async: how long a dead primary's log is fetched; 0: never */
     uint64_t tail_rescue_max_bytes;
-    char state_dir[SETTINGS_PATH_MAX]; /* the voter's files: must survive a power loss */
-    char run_dir[SETTINGS_PATH_MAX];   /* sockets and the fence's deadlines */
+    char state_dir[SETTINGS_PATH_MAX];    /* the voter's files: must survive a power loss */
+    char lost_wal_dir[SETTINGS_PATH_MAX]; /* where log that only an old primary had is kept */
+    uint64_t lost_wal_max_bytes;
+    char run_dir[SETTINGS_PATH_MAX]; /* sockets and the fence's deadlines */
     enum settings_fence fence;
     bool is_gate_on;                  /* packets of a service need the lease, with nftables */
     char watchdog[SETTINGS_PATH_MAX]; /* device of the hardware watchdog; empty: none */
