@@ -61,7 +61,9 @@ struct service_facts {
     char doing[160];          /* the operation under way; empty: none */
     struct progress progress; /* of it */
     char trouble[160];        /* why it does not answer, or why the last operation failed; empty */
-    uint64_t received;        /* a standby's positions, bytes */
+    hm_ms lost_ms;            /* boot time of that; 0: never */
+    char lost[160];    /* diverged log that was set aside here since hamgrd started; empty: none */
+    uint64_t received; /* a standby's positions, bytes */
     uint64_t replayed;
     hm_ms answered_ms; /* boot time of the newest answer; 0: never */
 };

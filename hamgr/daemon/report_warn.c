@@ -6,7 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { STALL_TOLD_MS = 3600000 }; /* a stall of the loop is worth a line for an hour */
+enum {
+    STALL_TOLD_MS = 3600000,     /* a stall of the loop is worth a line for an hour */
+    LOST_TOLD_MS = 24 * 3600000, /* what was lost, for a day */
+};
 
 struct lines {
     char (*line)[160];
@@ -238,6 +241,13 @@ static void about_holder(struct lines *l, const struct report_service *s,
          trouble[0] != '\0' ? ": " : "", trouble);
 }
 
+/* In async a failover may lose something: here it is. */
+static void about_lost(struct lines *l, const struct report_service *s)
+{
+    if (s->facts.lost_ms != 0 && l->r->now_ms - s->facts.lost_ms < LOST_TOLD_MS)
+        warn(l, "%s: %s", s->settings->name, s->facts.lost);
+}
+
 static bool is_standby(const struct report_member *m)
 {
     return m->is_up && m->gossip.copy == COPY_STANDBY && m->gossip.is_streaming;
@@ -299,6 +309,7 @@ size_t report_warnings(const struct report *r, char lines[][160], size_t lines_m
         about_primary(&l, &r->service[i]);
         about_durability(&l, &r->service[i]);
         about_copies(&l, &r->service[i]);
+        about_lost(&l, &r->service[i]);
         about_fence(&l, &r->service[i]);
         about_file(&l, &r->service[i]);
         /* The links are those of all services, so that the first one tells of silent voters. */

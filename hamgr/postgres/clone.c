@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "postgres/autoconf.h"
 #include "postgres/datadir.h"
+#include "postgres/salvage.h"
 #include "postgres/wal.h"
 
 #include <errno.h>
@@ -420,9 +421,14 @@ static void clone_noted(struct op *op)
 }
 
 /* Nothing was touched up to here; from here on the old copy is given up. */
-static void source_is_good(struct op *op)
+static void salvaged(struct op *op)
 {
     rejoin_note_rebuilding(op, clone_noted);
+}
+
+static void source_is_good(struct op *op)
+{
+    salvage_first(op, salvaged);
 }
 
 static void place_known(struct op *op)

@@ -50,6 +50,7 @@ struct service {
     struct note_job *note_jobs;    /* owned: being written, or waiting for it */
     struct slots *slots;           /* owned */
     bool may_have_old;             /* an older copy may lie beside this one */
+    struct lost *lost;             /* owned: what a rebuild is about to overwrite */
     struct give_job *give_jobs;    /* owned: pieces of the log that are being read for another */
     unsigned int give_jobs_n;
 };

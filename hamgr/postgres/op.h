@@ -78,6 +78,7 @@ struct op {
     op_step *after_work;
     op_step *after_only;
     op_step *after_silence;
+    op_step *after_salvage;
     char hostaddr[HM_ADDRESS_MAX];
     char text[OP_CONNINFO_MAX];   /* of the newest job */
     char reason[OP_WHY_MAX - 64]; /* of a failure that is told later */

@@ -199,6 +199,7 @@ static void close_service(struct service *s)
     probe_free(s->probe);
     free(s->signal_job);
     postgres_drop_gives(s);
+    free(s->lost);
     while (s->note_jobs != NULL) {
         struct note_job *next = s->note_jobs->next;
 

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "postgres/datadir.h"
+#include "postgres/salvage.h"
 #include "postgres/wal.h"
 
 #include <stdio.h>
@@ -340,9 +341,14 @@ static void rewind_noted(struct op *op)
     op_run_job(op, op_new_job(op, prepare_rewind), rewind_prepared);
 }
 
-static void rewind_source_is_good(struct op *op)
+static void rewind_salvaged(struct op *op)
 {
     rejoin_note_rebuilding(op, rewind_noted);
+}
+
+static void rewind_source_is_good(struct op *op)
+{
+    salvage_first(op, rewind_salvaged);
 }
 
 static void rewind_looked(struct op *op)
