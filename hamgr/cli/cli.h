@@ -116,13 +116,14 @@ void cli_full_address(const char *address, char ret[HM_ADDRESS_MAX + 8]);
 /* --- the commands ----------------------------------------------------------------------------- */
 
 cli_command cli_status, cli_history, cli_switchover, cli_pause, cli_resume, cli_check,
-    cli_config_check, cli_config_show, cli_keygen, cli_guard, cli_member_list, cli_member_add,
-    cli_member_remove, cli_join, cli_explain, cli_what_if, cli_failover, cli_version, cli_help,
-    cli_completion;
+    cli_diverged_list, cli_diverged_show, cli_diverged_purge, cli_config_check, cli_config_show,
+    cli_keygen, cli_guard, cli_member_list, cli_member_add, cli_member_remove, cli_join,
+    cli_explain, cli_what_if, cli_failover, cli_version, cli_help, cli_completion;
 
 /* The documents as tables, for the commands and for tests. */
 void cli_print_status(struct cli *c, const json_t *status);
 void cli_print_history(struct cli *c, const json_t *history);
+void cli_print_diverged(struct cli *c, const json_t *list);
 void cli_print_members(struct cli *c, const json_t *members);
 void cli_print_explain(struct cli *c, const json_t *answer);
 void cli_print_what_if(struct cli *c, const json_t *answer);
