@@ -34,6 +34,7 @@ timing = "{timing}";
 durability = "{durability}";
 state_dir = "{dir}/state";
 run_dir = "{dir}/run";
+lost_wal_dir = "{dir}/lost";
 user = "{user}";
 """
 
