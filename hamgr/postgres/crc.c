@@ -23,8 +23,49 @@ static void make_tables(void)
             table[n][i] = table[n - 1][i] >> 8 ^ table[0][table[n - 1][i] & 0xff];
 }
 
-/* Eight bytes at a time: byte k of them still has 7 - k bytes to pass. */
+#if defined(__x86_64__) && defined(__GNUC__)
+/* Ten times as fast: how far a dead primary's log goes is waited for by everybody. */
+__attribute__((target("sse4.2"))) static uint32_t by_instruction(uint32_t crc, const void *bytes,
+                                                                 size_t size)
+{
+    const unsigned char *at = bytes;
+    uint64_t sum = ~crc;
+
+    for (; size >= 8; size -= 8, at += 8) {
+        uint64_t word;
+
+        memcpy(&word, at, sizeof word);
+        sum = __builtin_ia32_crc32di(sum, word);
+    }
+    for (; size > 0; size--, at++)
+        sum = __builtin_ia32_crc32qi((uint32_t)sum, *at);
+    return ~(uint32_t)sum;
+}
+
+static bool has_instruction(void)
+{
+    return __builtin_cpu_supports("sse4.2") != 0;
+}
+#else
+static uint32_t by_instruction(uint32_t crc, const void *bytes, size_t size)
+{
+    return crc_32c_by_table(crc, bytes, size);
+}
+
+static bool has_instruction(void)
+{
+    return false;
+}
+#endif
+
 uint32_t crc_32c(uint32_t crc, const void *bytes, size_t size)
+{
+    return has_instruction() ? by_instruction(crc, bytes, size)
+                             : crc_32c_by_table(crc, bytes, size);
+}
+
+/* Eight bytes at a time: byte k of them still has 7 - k bytes to pass. */
+uint32_t crc_32c_by_table(uint32_t crc, const void *bytes, size_t size)
 {
     const unsigned char *at = bytes;
 

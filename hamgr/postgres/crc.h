@@ -7,5 +7,7 @@
 
 /* Goes on from `crc`, which is 0 at the beginning. From any thread. */
 uint32_t crc_32c(uint32_t crc, const void *bytes, size_t size);
+/* The same without the processor's instruction for it, where there is one. */
+uint32_t crc_32c_by_table(uint32_t crc, const void *bytes, size_t size);
 
 #endif

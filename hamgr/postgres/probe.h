@@ -181,4 +181,7 @@ void probe_keep_third(struct probe *p, const struct copy *c);
 void probe_drop_third(struct probe *p);
 bool probe_is_stalled(const struct probe *p);
 
+/* Of the log's files, as the control file says; 0: it was not read. */
+uint32_t probe_segment_bytes(const struct probe *p);
+
 #endif

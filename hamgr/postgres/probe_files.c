@@ -379,3 +379,8 @@ void probe_ask_history(struct probe *p)
     p->is_history_out = true;
     worker_add(p->s->worker, &job->base);
 }
+
+uint32_t probe_segment_bytes(const struct probe *p)
+{
+    return p->files.has_control ? p->files.control.segment_bytes : 0;
+}

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "postgres/probe.h"
 #include "postgres/wal_copy.h"
 
 #include <stdio.h>
@@ -374,6 +375,7 @@ struct give_job {
     service_log_given *then;
     void *ctx;
     const char *data_dir; /* borrowed from the settings */
+    uint32_t segment_bytes;
     bool is_ok;
     struct hm_err err;
     uint8_t bytes[WAL_PIECE_MAX];
@@ -382,11 +384,9 @@ struct give_job {
 static void run_give(struct worker_job *base)
 {
     struct give_job *job = (struct give_job *)base;
-    struct wal_control control;
 
     job->is_ok =
-        wal_read_control(job->data_dir, &control, &job->err) == HM_OK &&
-        wal_read_bytes(job->data_dir, control.segment_bytes, job->ask.from.timeline,
+        wal_read_bytes(job->data_dir, job->segment_bytes, job->ask.from.timeline,
                        job->ask.from.offset, job->bytes, job->ask.size, &job->err) == HM_OK;
 }
 
@@ -409,9 +409,10 @@ static void gave(struct worker_job *base)
 bool postgres_give_log(struct service *s, const struct service_log_ask *ask,
                        service_log_given *then, void *ctx)
 {
+    uint32_t segment_bytes = probe_segment_bytes(s->probe);
     struct give_job *job;
 
-    if (ask->size == 0 || ask->size > WAL_PIECE_MAX || s->op != NULL ||
+    if (segment_bytes == 0 || ask->size == 0 || ask->size > WAL_PIECE_MAX || s->op != NULL ||
         s->give_jobs_n >= 2 * WINDOW)
         return false;
     job = calloc(1, sizeof *job);
@@ -422,7 +423,8 @@ bool postgres_give_log(struct service *s, const struct service_log_ask *ask,
                               .ask = *ask,
                               .then = then,
                               .ctx = ctx,
-                              .data_dir = s->config.service->data_dir };
+                              .data_dir = s->config.service->data_dir,
+                              .segment_bytes = segment_bytes };
     job->next = s->give_jobs;
     s->give_jobs = job;
     s->give_jobs_n++;

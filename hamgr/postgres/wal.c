@@ -27,7 +27,7 @@ enum {
     FLAG_OVERWRITES = 8, /* the record that should go on here was given up */
     FLAGS = 15,
     INFO_SWITCH = 0x40, /* of resource manager 0: the rest of the segment is empty */
-    NEAR = 64 << 20,    /* so little is read from the checkpoint on, whatever else is known */
+    NEAR = 8 << 20,     /* so little is read from the checkpoint on, whatever else is known */
 };
 
 enum found { FOUND, FOUND_END, FOUND_ERROR };

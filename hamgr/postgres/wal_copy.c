@@ -154,21 +154,34 @@ void wal_gather_forget(const char *data_dir)
     (void)rmdir(path); /* what stays is in nobody's way, and thrown away by the next attempt */
 }
 
-/* Of full size, with nothing but zeros in it, which no reader takes for a record. */
-static enum hm_rc make_segment(const char *path, uint32_t segment_bytes, struct hm_err *err)
+/* Room on the disk for all of it: writing to a log file must never fail for want of that. */
+static enum hm_rc take_room(int fd, const char *path, uint32_t segment_bytes, struct hm_err *err)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    int number;
+    int number = posix_fallocate(fd, 0, (off_t)segment_bytes);
 
-    if (fd < 0)
-        return hm_fail_errno(err, "cannot make '%s'", path);
-    number = posix_fallocate(fd, 0, (off_t)segment_bytes);
-    if (close(fd) != 0 && number == 0)
-        number = errno;
     if (number == 0)
         return HM_OK;
     errno = number;
     return hm_fail_errno(err, "no room for '%s'", path);
+}
+
+/* Of full size, with nothing but zeros in it, which no reader takes for a record. Only one that
+ * will be a log file itself needs all its room. */
+static enum hm_rc make_segment(const char *path, uint32_t segment_bytes, bool needs_room,
+                               struct hm_err *err)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    enum hm_rc rc = HM_OK;
+
+    if (fd < 0)
+        return hm_fail_errno(err, "cannot make '%s'", path);
+    if (needs_room)
+        rc = take_room(fd, path, segment_bytes, err);
+    else if (ftruncate(fd, (off_t)segment_bytes) != 0)
+        rc = hm_fail_errno(err, "no room for '%s'", path);
+    if (close(fd) != 0 && rc == HM_OK)
+        rc = hm_fail_errno(err, "cannot close '%s'", path);
+    return rc;
 }
 
 /* The standby's own bytes from `from` on, up to `upto`, all of one segment. */
@@ -203,7 +216,7 @@ static enum hm_rc copy_own(const char *data_dir, const struct wal_range *r, uint
 
 enum hm_rc wal_gather_begin(const char *data_dir, const struct wal_range *r, struct hm_err *err)
 {
-    char path[PATH_SIZE];
+    char path[PATH_SIZE], own[PATH_SIZE];
     enum hm_rc rc = HM_OK;
 
     wal_gather_forget(data_dir);
@@ -216,7 +229,8 @@ enum hm_rc wal_gather_begin(const char *data_dir, const struct wal_range *r, str
         uint64_t end = at + r->segment_bytes;
 
         path_of(path, data_dir, true, r, at);
-        rc = make_segment(path, r->segment_bytes, err);
+        path_of(own, data_dir, false, r, at);
+        rc = make_segment(path, r->segment_bytes, access(own, F_OK) != 0, err);
         if (rc == HM_OK && from < wal_range_first(r))
             rc = copy_own(data_dir, r, from, end < wal_range_first(r) ? end : wal_range_first(r),
                           err);
@@ -332,7 +346,7 @@ static enum hm_rc place_segment(const char *data_dir, const struct wal_range *r,
         return fill_segment(data_dir, r, at, err);
     rc = open_segment(gathered, O_WRONLY, r->segment_bytes, &fd, err);
     if (rc == HM_OK)
-        rc = sync_and_close(fd, gathered, HM_OK, err);
+        rc = sync_and_close(fd, gathered, take_room(fd, gathered, r->segment_bytes, err), err);
     if (rc == HM_OK && link(gathered, path) != 0)
         return errno == EEXIST ? fill_segment(data_dir, r, at, err)
                                : hm_fail_errno(err, "cannot make '%s'", path);

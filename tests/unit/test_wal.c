@@ -11,11 +11,18 @@
 static void the_checksum_is_the_known_one(void **state)
 {
     static const char digits[] = "123456789";
+    unsigned char bytes[1000];
 
     (void)state;
     assert_true(crc_32c(0, digits, 9) == 0xe3069283u);
     assert_true(crc_32c(crc_32c(0, digits, 4), digits + 4, 5) == 0xe3069283u);
     assert_true(crc_32c(0, "", 0) == 0);
+    assert_true(crc_32c_by_table(0, digits, 9) == 0xe3069283u);
+    for (unsigned int i = 0; i < sizeof bytes; i++)
+        bytes[i] = (unsigned char)(i * 31 >> 2);
+    for (size_t n = 0; n < 40; n++)
+        assert_true(crc_32c(7, bytes + n, sizeof bytes - 2 * n) ==
+                    crc_32c_by_table(7, bytes + n, sizeof bytes - 2 * n));
 }
 
 static void a_history_says_where_each_timeline_ended(void **state)
