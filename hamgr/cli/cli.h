@@ -124,6 +124,8 @@ cli_command cli_status, cli_history, cli_switchover, cli_pause, cli_resume, cli_
 void cli_print_status(struct cli *c, const json_t *status);
 void cli_print_history(struct cli *c, const json_t *history);
 void cli_print_diverged(struct cli *c, const json_t *list);
+/* A line about what diverged on this host, if there is any and it can be looked at. */
+void cli_tell_diverged(struct cli *c);
 void cli_print_members(struct cli *c, const json_t *members);
 void cli_print_explain(struct cli *c, const json_t *answer);
 void cli_print_what_if(struct cli *c, const json_t *answer);

@@ -48,11 +48,20 @@ static bool is_wanted(const struct cli *c, const char *name)
     return n == 0 || (strncmp(name, c->service, n) == 0 && time_of(name) == name + n);
 }
 
+static void take_names(const struct cli *c, DIR *dir, struct folders *ret)
+{
+    const struct dirent *entry;
+
+    while ((entry = readdir(dir)) != NULL && ret->n < FOLDERS_MAX)
+        if (is_wanted(c, entry->d_name))
+            memcpy(ret->name[ret->n++], entry->d_name, strlen(entry->d_name) + 1); /* fits */
+    qsort(ret->name, ret->n, NAME_SIZE, compare);
+}
+
 /* False: it has been told why. No directory is one with nothing in it. */
 static bool look(struct cli *c, struct folders *ret)
 {
     struct settings *settings = malloc(sizeof *settings);
-    const struct dirent *entry;
     struct hm_err err;
     DIR *dir;
 
@@ -73,11 +82,8 @@ static bool look(struct cli *c, struct folders *ret)
         (void)cli_tell_failure(c, CTL_FAILED, err.text, "be root or hamgrd's user");
         return false;
     }
-    while ((entry = readdir(dir)) != NULL && ret->n < FOLDERS_MAX)
-        if (is_wanted(c, entry->d_name))
-            memcpy(ret->name[ret->n++], entry->d_name, strlen(entry->d_name) + 1); /* fits */
+    take_names(c, dir, ret);
     (void)closedir(dir);
-    qsort(ret->name, ret->n, NAME_SIZE, compare);
     return true;
 }
 
@@ -169,6 +175,27 @@ enum ctl_exit cli_diverged_list(struct cli *c)
     }
     json_decref(list);
     return CTL_DONE;
+}
+
+void cli_tell_diverged(struct cli *c)
+{
+    struct settings *settings = malloc(sizeof *settings);
+    struct folders *f = calloc(1, sizeof *f);
+    DIR *dir = NULL;
+
+    if (settings != NULL && f != NULL && cli_load(c, settings))
+        dir = opendir(settings->lost_wal_dir);
+    if (dir != NULL) {
+        take_names(c, dir, f);
+        (void)closedir(dir);
+        if (f->n > 0)
+            (void)fprintf(c->out,
+                          "%zu stretches of log that only this host had are set aside: "
+                          "'hamgr diverged list'\n",
+                          f->n);
+    }
+    free(f);
+    free(settings);
 }
 
 /* --- show --------------------------------------------------------------------------------------

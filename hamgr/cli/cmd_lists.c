@@ -100,7 +100,11 @@ static enum ctl_exit list(struct cli *c, enum ctl_command command,
 
 enum ctl_exit cli_history(struct cli *c)
 {
-    return list(c, CTL_HISTORY, cli_print_history);
+    enum ctl_exit rc = list(c, CTL_HISTORY, cli_print_history);
+
+    if (rc == CTL_DONE && (c->given & CLI_JSON) == 0)
+        cli_tell_diverged(c);
+    return rc;
 }
 
 enum ctl_exit cli_member_list(struct cli *c)

@@ -78,6 +78,10 @@ static void written(struct op *op)
         (unsigned long long)l->upto, (unsigned long long)l->committed,
         (unsigned long long)l->kept_bytes, op->number != 0 ? l->id : "-",
         l->why[0] != 0 ? " note=" : "", l->why);
+    if (l->committed == 0 && l->why[0] == 0) { /* log of the server's own, nobody's data */
+        go_on(op);
+        return;
+    }
     f->lost_ms = clock_boot_ms();
     (void)snprintf(f->lost, sizeof f->lost,
                    "%llu committed transactions are on no other member; set aside: "

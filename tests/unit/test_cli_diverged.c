@@ -135,6 +135,27 @@ static void all_whole_ones_are_listed_oldest_first(void **state)
     has(out, "nothing diverged here");
 }
 
+/* What `hamgr history` adds to its table. */
+static void history_mentions_them(void **state)
+{
+    struct cli c = { .config = config };
+    size_t size;
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        free(out);
+        c.out = open_memstream(&out, &size);
+        cli_tell_diverged(&c);
+        assert_int_equal(fclose(c.out), 0);
+        if (i == 0)
+            assert_string_equal(out, "");
+        else
+            has(out, "2 stretches of log that only this host had");
+        if (i == 0)
+            two();
+    }
+}
+
 static void the_newest_is_shown_or_the_one_named(void **state)
 {
     (void)state;
@@ -168,9 +189,8 @@ int main(void)
 {
 #define STORY(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
     const struct CMUnitTest tests[] = {
-        STORY(nothing_is_no_failure),
-        STORY(all_whole_ones_are_listed_oldest_first),
-        STORY(the_newest_is_shown_or_the_one_named),
+        STORY(nothing_is_no_failure),    STORY(all_whole_ones_are_listed_oldest_first),
+        STORY(history_mentions_them),    STORY(the_newest_is_shown_or_the_one_named),
         STORY(what_is_named_is_removed),
     };
 
