@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "postgres/datadir.h"
+#include "postgres/wal_copy.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -172,6 +173,8 @@ enum hm_rc op_make_standby(struct op_job *job, struct hm_err *err)
         rc = datadir_place_histories(job->data_dir, 0, err);
     if (rc == HM_OK)
         rc = datadir_drop_pid_file(job->data_dir, err);
+    if (rc == HM_OK)
+        wal_gather_forget(job->data_dir); /* of a rescue that was cut short */
     job->number = (uint64_t)version;
     return rc;
 }

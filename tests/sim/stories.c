@@ -7,7 +7,7 @@
 /* Told scenarios: a quiet cluster, what befalls it, and what must have become of it. What it must
  * never do is judged as in drawn runs. */
 
-enum { STEPS_MAX = 4, ANYBODY = 254, NOT_FIRST = 253, SETTLED_S = 6 };
+enum { STEPS_MAX = 4, ANYBODY = 254, NOT_FIRST = 253, SETTLED_S = 6, SLOW_MS = 80 };
 
 struct step {
     int64_t at_ms;             /* after the cluster has settled */
@@ -179,6 +179,8 @@ void sim_story_step(struct sim *w, const struct sim_event *e)
         sim_order(w, 0, &o);
     } else if (!sim_fault(w, s->fault, s->host, s->lasts_ms * SIM_MS)) {
         sim_violated(w, "STORY", "the fault '%s' was not possible", sim_fault_name(s->fault));
+    } else if (s->fault == FAULT_DISK_SLOW) {
+        w->host[s->host].slow_disk_us = SLOW_MS * SIM_MS; /* in drawn stories it may be seconds */
     }
 }
 
