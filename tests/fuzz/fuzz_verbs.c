@@ -27,6 +27,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (fence_request_check(data, size, &request, &why) == HM_OK) {
         want(strlen(request.service) > 0 && strlen(request.peer) < HM_ADDRESS_MAX);
+        for (size_t i = 0; i < HM_MEMBERS_MAX; i++)
+            want(strlen(request.peers[i]) < HM_ADDRESS_MAX);
         want(request.seq != 0 && request.verb < FENCE_VERBS_N);
         want(fence_mode_name(request.mode)[0] != '\0');
         if (request.verb == FENCE_VERB_MODE)

@@ -351,6 +351,21 @@ static void the_holder_cannot_be_removed(void **state)
     is_replied(2, HM_REFUSED, "there is no such member");
 }
 
+/* wt1 is silent: db2 alone would be left of two voters. */
+static void those_who_remain_must_be_a_majority_that_lives(void **state)
+{
+    (void)state;
+    leads();
+    t.deaf = 1u << 2;
+    told_run(&t, t.now_ms + 4 * TOLD_HEARTBEAT_MS);
+    order(ORDER_MEMBER_REMOVE, 1, DB1);
+    is_replied(1, HM_REFUSED,
+               "too few of the remaining voters are heard: repair or replace them first");
+    order(ORDER_MEMBER_REMOVE, 2, 2); /* the silent one itself may go */
+    told_run(&t, t.now_ms + 1000);
+    is_replied(2, HM_OK, "a majority accepted");
+}
+
 static void a_name_and_an_incarnation_are_used_once(void **state)
 {
     (void)state;
@@ -536,6 +551,7 @@ int main(void)
         TEST(an_observer_comes_and_goes_without_a_vote),
         TEST(the_new_majority_alone_is_not_enough),
         TEST(the_holder_cannot_be_removed),
+        TEST(those_who_remain_must_be_a_majority_that_lives),
         TEST(a_name_and_an_incarnation_are_used_once),
         TEST(a_full_cluster_takes_nobody),
         TEST(the_last_free_slot_can_be_taken),
