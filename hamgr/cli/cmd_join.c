@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { ASK_MS = 5000, ADDED_MS = 60000, LOOK_MS = 500 };
+enum { ASK_MS = 15000, ADDED_MS = 60000, LOOK_MS = 500 };
 
 #define KEY_NAME "cluster.key"
 
