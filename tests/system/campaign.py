@@ -144,16 +144,23 @@ def keep(cluster, directory):
                 (directory / host.name / ('-'.join(args) + '.txt')).write_text(done.stdout + done.stderr)
             except subprocess.TimeoutExpired:
                 pass
-        ps = '\n'.join(f'{p} {truth._state(p)} ' + _cmdline(p) for p in host.group.pids())
+        ps = '\n'.join(f'{p} {truth.state(p)} ' + _cmdline(p) for p in host.group.pids())
         (directory / host.name / 'processes.txt').write_text(ps + '\n')
+    # what the clients wait for
+    clients = [f'{p} {truth.state(p)} {_proc(p, "wchan")} ' + _cmdline(p)
+               for p in cluster.lab.outside.pids()]
+    (directory / 'outside.txt').write_text('\n'.join([*clients, _proc('loadavg'), '']))
+
+
+def _proc(*names):
+    try:
+        return pathlib.Path('/proc', *map(str, names)).read_text(errors='replace').strip()
+    except OSError:
+        return ''
 
 
 def _cmdline(pid):
-    try:
-        with open(f'/proc/{pid}/cmdline', encoding='utf-8', errors='replace') as f:
-            return f.read().replace('\0', ' ')
-    except OSError:
-        return ''
+    return _proc(pid, 'cmdline').replace('\0', ' ')
 
 
 def shown(result):

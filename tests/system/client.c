@@ -31,6 +31,7 @@ enum {
     ATTEMPT_EVERY_US = 25000, /* the next attempt while the one before is not answered */
     AGAIN_AFTER_US = 5000,    /* ... and after an answer that did not help */
     ATTEMPT_LIMIT_US = 200000,
+    ATTEMPT_PATIENCE_US = 3200000, /* ... when attempt after attempt comes too late */
     POLLS_MAX = HOSTS_MAX * ATTEMPTS_MAX + 1,
 };
 
@@ -48,7 +49,8 @@ struct attempt {
 struct host {
     char name[32];
     char conninfo[256];
-    int64_t next_us; /* of the next attempt */
+    int64_t next_us;  /* of the next attempt */
+    int64_t limit_us; /* for each */
     struct attempt attempt[ATTEMPTS_MAX];
 };
 
@@ -132,6 +134,8 @@ static void settle(struct client *c, struct host *h, struct attempt *a)
     c->at = h;
     *a = (struct attempt){ .stage = STAGE_NONE };
     drop_attempts(c);
+    for (int i = 0; i < c->hosts_n; i++)
+        c->host[i].limit_us = ATTEMPT_LIMIT_US;
     c->is_waiting = false;
     c->due_us = now_us();
     fprintf(c->log, "open %" PRId64 " %s\n", now_us(), h->name);
@@ -148,7 +152,7 @@ static void attempt_start(struct host *h, int64_t now)
         a->conn = PQconnectStart(h->conninfo);
         a->stage = STAGE_CONNECTING;
         a->events = POLLOUT;
-        a->deadline_us = now + ATTEMPT_LIMIT_US;
+        a->deadline_us = now + h->limit_us;
         h->next_us = now + ATTEMPT_EVERY_US;
         if (!a->conn || PQstatus(a->conn) == CONNECTION_BAD)
             attempt_drop(a);
@@ -293,8 +297,12 @@ static int64_t turn_race(struct client *c, int64_t now)
         for (int k = 0; k < ATTEMPTS_MAX; k++) {
             struct attempt *a = &h->attempt[k];
 
-            if (a->stage != STAGE_NONE && a->deadline_us <= now)
+            if (a->stage != STAGE_NONE && a->deadline_us <= now) {
+                /* It listens, and is too busy to answer in time: asking more would keep it so. */
+                if (PQstatus(a->conn) != CONNECTION_STARTED && h->limit_us < ATTEMPT_PATIENCE_US)
+                    h->limit_us *= 2;
                 attempt_drop(a);
+            }
             if (a->stage != STAGE_NONE && a->deadline_us < next)
                 next = a->deadline_us;
         }
@@ -391,6 +399,7 @@ static bool add_host(struct client *c, const char *arg)
                    "hostaddr=%s port=%s user=postgres dbname=postgres sslmode=disable "
                    "gssencmode=disable application_name=probe",
                    equals + 1, c->port);
+    h->limit_us = ATTEMPT_LIMIT_US;
     c->hosts_n++;
     return true;
 }

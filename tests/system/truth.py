@@ -127,7 +127,7 @@ def no_fork(cluster, primary):
 
 # --- processes --------------------------------------------------------------------------------------
 
-def _state(pid):
+def state(pid):
     try:
         return pathlib.Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()[0]
     except OSError:
@@ -137,7 +137,7 @@ def _state(pid):
 def nobody_stands_still(cluster):
     """No process of a host is stopped any more."""
     return [f'{host.name}: process {pid} is stopped' for host in cluster.lab.hosts.values()
-            for pid in host.group.pids() if _state(pid) in ('T', 't')]
+            for pid in host.group.pids() if state(pid) in ('T', 't')]
 
 
 def daemons_run(cluster):
