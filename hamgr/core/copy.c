@@ -324,6 +324,14 @@ static void want_fenced(struct core *c)
 
     if (guard_is_fenced(c))
         return;
+    if (guard_successor_is_lost(c)) {
+        core_fence_holder(c);
+        if (core_is_operating(c, DO_STOP))
+            c->op.type = DO_SEND; /* it waits for what nobody will confirm */
+        if (core_is_running(c))
+            core_kill_copy(c);
+        return;
+    }
     if (may_stop && c->copy.is_healthy && c->copy.state == COPY_PRIMARY && c->op_failed != DO_STOP)
         (void)core_ask_copy(c, DO_STOP, 0);
     if (may_stop && core_is_operating(c, DO_STOP)) {

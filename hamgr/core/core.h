@@ -232,6 +232,8 @@ struct core {
     hm_ms streamed_ms[HM_MEMBERS_MAX]; /* when this slot was last seen streaming ... */
     hm_ms moved_ms[HM_MEMBERS_MAX];    /* ... and when it had everything, or more than before */
     hm_ms changed_ms;                  /* when the record changed last */
+    bool has_write_failed;             /* the own voter's newest, during this change */
+    hm_ms change_again_ms;             /* not before: the disk failed a moment ago */
 
     hm_ms resume_after_ms; /* ORDER_RESUME: the fence must show a later deadline than this */
     struct order order;    /* under way; ORDER_NONE: none */

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#define WRITE_AGAIN_HEARTBEATS 4 /* between two changes that the own disk refuses */
+
 #define BACKOFF_DOUBLINGS_MAX 2
 
 /* R8: 0.5 to 1.5 heartbeats, doubling to 4. */
@@ -192,8 +194,11 @@ void core_take_persisted(struct core *c, bool is_ok)
     unsigned n = c->inbox_n;
 
     voter_written(&c->voter, is_ok, c->now_ms, &answer);
-    if (!is_ok)
+    c->has_write_failed = !is_ok;
+    if (!is_ok) {
+        c->change_again_ms = c->now_ms + WRITE_AGAIN_HEARTBEATS * core_heartbeat_ms(c);
         core_alert(c, ALERT_DISK, 0);
+    }
     if (is_ok && request.type == MSG_ACCEPT)
         core_notice_record(c);
     deliver_answer(c, &request, &answer);

@@ -395,7 +395,19 @@ bool guard_switchover_is_ready(struct core *c)
 
 bool guard_record_must_change(struct core *c)
 {
-    return core_change_wanted(c) != CHANGE_NOTHING;
+    return core_change_wanted(c) != CHANGE_NOTHING && core_due(c, c->change_again_ms);
+}
+
+/* R4: nobody else has heard of the change, so it can be left for later, and the primary is watched
+ * meanwhile. Not after preparing again: then the record must be accepted under the new ballot. */
+bool guard_own_voter_fails(struct core *c)
+{
+    bool is_accepted_here =
+        record_order(&c->voter.durable.accepted, c->voter.durable.record.version, &c->mine,
+                     c->draft.version) == 0;
+
+    return c->has_write_failed && !c->voter.is_writing && !is_accepted_here &&
+           ballot_compare(&c->mine, &c->standing_ballot) == 0;
 }
 
 /* --- giving away ---------------------------------------------------------------------------- */
@@ -414,6 +426,28 @@ bool guard_is_fenced(struct core *c)
         return false; /* the kernel may still hold acknowledgements behind an open gate */
     return c->copy.state == COPY_DOWN || c->copy.state == COPY_ABSENT ||
            c->copy.state == COPY_REBUILDING || c->copy.state == COPY_SUSPENDED;
+}
+
+static bool is_stopped(const struct core *c)
+{
+    return c->copy.state == COPY_DOWN && !core_is_operating(c, DO_STOP);
+}
+
+/* The member that a switchover names fell silent, and this one has not begun to fence its copy.
+ * While that stops it gets the time of a lease to be heard again: whatever the stop still waits for
+ * would come from there. Once stopped, nothing is given to somebody who cannot take it now. */
+bool guard_successor_is_lost(struct core *c)
+{
+    const struct switchover *s = &core_known(c)->switchover;
+    hm_ms patience_ms = is_stopped(c) ? 2 * core_heartbeat_ms(c) : core_ttl_ms(c);
+
+    return s->phase != SWITCH_NONE && s->to < HM_MEMBERS_MAX && c->fence_asked != FENCE_SUSPENDED &&
+           core_due(c, c->view.peer[s->to].heard_ms + patience_ms);
+}
+
+bool guard_goes_on_alone(struct core *c)
+{
+    return is_stopped(c) && guard_successor_is_lost(c);
 }
 
 bool guard_may_stand_again(struct core *c)

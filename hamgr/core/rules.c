@@ -104,10 +104,12 @@ const struct rule rules[] = {
     ROW(130, ST_HOLDER_CHANGE,  lease_is_lost,           ST_STANDING,       "the lease could not be renewed in time"),
     ROW(131, ST_HOLDER_CHANGE,  must_prepare_again,      ST_HOLDER_PREPARE, "a voter promised a higher ballot"),
     ROW(132, ST_HOLDER_CHANGE,  majority_accepted,       ST_HOLDER,         "a majority accepted the change"),
+    ROW(133, ST_HOLDER_CHANGE,  own_voter_fails,         ST_HOLDER,         "its own voter cannot write the change: it holds the lease without it"),
     ROW(139, ST_HOLDER_CHANGE,  always,                  ST_HOLDER_CHANGE,  "it waits for acceptances and holds the lease"),
 
     ROW(140, ST_HANDOVER,       lease_is_lost,           ST_STANDING,       "the lease could not be renewed in time"),
     ROW(141, ST_HANDOVER,       is_fenced,               ST_RELEASED,       "its copy can acknowledge nothing any more"),
+    ROW(142, ST_HANDOVER,       goes_on_alone,           ST_HOLDER,         "the member that should take over fell silent: it goes on itself"),
     ROW(149, ST_HANDOVER,       always,                  ST_HANDOVER,       "it fences its copy to give the lease away"),
 
     ROW(150, ST_RELEASED,       holder_is_heard,         ST_FOLLOWING,      "a holder was heard"),
@@ -132,7 +134,7 @@ static const struct rule *first_row(unsigned state)
         [ST_OBSERVING] = 9,      [ST_OUTSIDE] = 10,  [ST_FOLLOWING] = 12, [ST_STANDING] = 14,
         [ST_PREVOTE] = 26,       [ST_PREPARE] = 33,  [ST_FREEZE] = 41,    [ST_YIELD] = 48,
         [ST_FETCH] = 51,         [ST_ACCEPT] = 55,   [ST_HOLDER] = 60,    [ST_HOLDER_PREPARE] = 70,
-        [ST_HOLDER_CHANGE] = 76, [ST_HANDOVER] = 80, [ST_RELEASED] = 83,  [ST_RESCUE] = 86,
+        [ST_HOLDER_CHANGE] = 76, [ST_HANDOVER] = 81, [ST_RELEASED] = 85,  [ST_RESCUE] = 88,
     };
 
     return &rules[first[state]];

@@ -81,6 +81,9 @@ const struct rule *rule_find(uint16_t id);
     X(record_must_change)                                                                          \
     X(promised_and_anothers)                                                                       \
     X(is_fenced)                                                                                   \
+    X(own_voter_fails)                                                                             \
+    X(successor_is_lost)                                                                           \
+    X(goes_on_alone)                                                                               \
     X(may_stand_again)
 
 #define X(name) bool guard_##name(struct core *c);

@@ -126,14 +126,29 @@ static void note_alone(struct core *c)
     c->is_alone = is_alone;
 }
 
+/* Why the order under way comes to nothing. */
+static void end_order(struct core *c, enum core_state before)
+{
+    if (before == ST_HANDOVER && c->order.kind == ORDER_SWITCHOVER)
+        core_drop_order(c, HM_FAILED,
+                        "the named member is not heard any more: the primary goes on");
+    else if (before == ST_HOLDER_CHANGE && c->has_write_failed && c->order.kind != ORDER_NONE &&
+             c->draft.last_order == c->order.id && core_known(c)->last_order != c->order.id)
+        core_drop_order(c, HM_FAILED,
+                        "the primary's hamgrd cannot write its vote: look at the disk of its "
+                        "state_dir");
+}
+
 static void enter_holder(struct core *c, enum core_state before)
 {
+    end_order(c, before);
     c->is_chosen = true;
     c->adopted.epoch = 0; /* served its purpose: the record that runs is the known one */
     c->standing_ballot = c->mine;
     c->chosen_version = core_known(c)->version;
     c->failures = 0;
-    if (c->released_at_ms != HM_PAST && c->released_epoch == core_known(c)->epoch) {
+    if (before == ST_HANDOVER ||
+        (c->released_at_ms != HM_PAST && c->released_epoch == core_known(c)->epoch)) {
         c->must_raise = true;
         c->regained_ms = c->now_ms;
     }
@@ -163,6 +178,7 @@ static void enter_holder_change(struct core *c, enum core_state before)
     } else {
         core_change_build(c, core_change_wanted(c));
     }
+    c->has_write_failed = false;
     clear_votes(c);
 }
 

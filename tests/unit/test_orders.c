@@ -172,6 +172,64 @@ static void a_force_that_failed_throws_nobody_out_later(void **state)
     assert_int_equal(core_record(&t.core)->voters, 0x07);
 }
 
+/* --- what the own disk, or the successor, cannot do ---------------------------------------------
+ */
+
+/* No change can be accepted here: the lease needs none, and a dead server is given away as ever. */
+static void an_order_that_the_own_disk_refuses_is_answered_and_left(void **state)
+{
+    (void)state;
+    leads();
+    t.is_disk_broken = true;
+    order(ORDER_PAUSE, 5, 0);
+    runs_for(100);
+    assert_int_equal(t.asked[DO_REPLY], 1);
+    assert_int_equal(t.last[DO_REPLY].reply.rc, HM_FAILED);
+    assert_non_null(strstr(t.last[DO_REPLY].reply.why, "state_dir"));
+    runs_for(5000);
+    assert_string_equal(core_state_name(t.core.state), "holder");
+    assert_int_equal(t.sent[MSG_ACCEPT], 0);
+    order(ORDER_SWITCHOVER, 6, DB2);
+    runs_for(100);
+    assert_int_equal(t.asked[DO_REPLY], 2);
+    t.copy.state = COPY_DOWN; /* the server died */
+    runs_for(1000);
+    assert_true(told_has(&t, "holder -> handover: the server died and a standby can take over"));
+}
+
+/* A disk that fails is tried again now and then, not as often as it can fail. */
+static void a_change_that_the_own_disk_refuses_is_tried_again_with_pauses(void **state)
+{
+    (void)state;
+    leads();
+    t.is_disk_broken = true;
+    t.core.order = (struct order){ .kind = ORDER_NONE };
+    (void)told_order(
+        &t, (struct order){
+                .kind = ORDER_TIMING, .id = 5, .ttl_ms = 2000, .heartbeat_ms = TOLD_HEARTBEAT_MS });
+    runs_for(2000);
+    assert_in_range(t.asked[DO_PERSIST], 1, 6);
+}
+
+static void a_switchover_to_a_member_that_fell_silent_is_called_off(void **state)
+{
+    (void)state;
+    leads();
+    t.stuck = 1u << DO_STOP; /* it waits for a confirmation from there */
+    order(ORDER_SWITCHOVER, 5, DB2);
+    runs_for(300);
+    assert_string_equal(core_state_name(t.core.state), "handover");
+    t.deaf = 1u << DB2;
+    runs_for(TOLD_TTL_MS - 300);
+    assert_string_equal(core_state_name(t.core.state), "handover");
+    runs_for(1500);
+    assert_true(told_has(&t, "it goes on itself"));
+    assert_int_equal(t.last[DO_REPLY].reply.rc, HM_FAILED);
+    assert_int_equal(t.sent[MSG_RELEASE], 0);
+    assert_true(t.asked[DO_START] > 0);
+    assert_int_equal(core_record(&t.core)->switchover.phase, SWITCH_NONE);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, make_world)
@@ -182,6 +240,9 @@ int main(void)
         TEST(a_force_answers_the_order_that_it_ends),
         TEST(a_force_that_fails_is_answered),
         TEST(a_force_that_failed_throws_nobody_out_later),
+        TEST(an_order_that_the_own_disk_refuses_is_answered_and_left),
+        TEST(a_change_that_the_own_disk_refuses_is_tried_again_with_pauses),
+        TEST(a_switchover_to_a_member_that_fell_silent_is_called_off),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
