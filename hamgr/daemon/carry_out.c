@@ -68,6 +68,14 @@ static void write_state(struct worker_job *job)
     w->rc = store_save(&w->driver->daemon->store, w->driver->settings->name, &w->state, &w->err);
 }
 
+/* The last part of the text says what the disk said. */
+static const char *disk_said(const struct hm_err *err)
+{
+    const char *colon = strrchr(err->text, ':');
+
+    return colon != NULL && colon[1] == ' ' ? colon + 2 : err->text;
+}
+
 static void state_written(struct worker_job *job)
 {
     struct driver_write *w = (struct driver_write *)job;
@@ -76,10 +84,13 @@ static void state_written(struct worker_job *job)
     uint64_t hidden = 0;
 
     if (w->rc != HM_OK && log_repeat_starts(&d->write_trouble, clock_boot_ms(), &hidden))
-        log_error("vote refused service=%s hidden=%llu: %s", d->settings->name,
-                  (unsigned long long)hidden, w->err.text);
+        log_error("vote refused service=%s hidden=%llu: %s: look at the disk of '%s'",
+                  d->settings->name, (unsigned long long)hidden, w->err.text,
+                  d->daemon->settings.state_dir);
     if (w->rc == HM_OK && log_repeat_ends(&d->write_trouble))
         log_notice("votes are written again service=%s", d->settings->name);
+    (void)snprintf(d->write_why, sizeof d->write_why, "%.*s", (int)sizeof d->write_why - 1,
+                   w->rc != HM_OK ? disk_said(&w->err) : "");
     ev.persisted.ticket = w->ticket;
     ev.persisted.is_ok = w->rc == HM_OK;
     driver_feed(d, &ev);

@@ -171,6 +171,7 @@ void daemon_fill_report(const struct daemon *d, struct report *ret)
         s->core = &driver->core;
         s->has_fence = driver->has_report;
         s->fence = driver->report;
+        s->write_why = driver->write_why;
         driver->type->describe(driver->service, &s->facts);
     }
 }

@@ -20,6 +20,7 @@ struct report_service {
     struct service_facts facts;
     bool has_fence;
     struct fence_report fence;
+    const char *write_why; /* why votes cannot be written; "": they can; NULL: as "" */
 };
 
 struct report {

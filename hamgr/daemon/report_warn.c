@@ -72,6 +72,14 @@ static void about_state(struct lines *l, const struct report_service *s)
              l->r->settings->node);
 }
 
+/* It goes on with what needs no disk: a holder renews, and gives away a server that died. */
+static void about_disk(struct lines *l, const struct report_service *s)
+{
+    if (s->write_why != NULL && s->write_why[0] != '\0')
+        warn(l, "%s: %s cannot write its votes (%s): look at the disk of %s", s->settings->name,
+             l->r->settings->node, s->write_why, l->r->settings->state_dir);
+}
+
 static void about_loop(struct lines *l)
 {
     const struct report *r = l->r;
@@ -306,6 +314,7 @@ size_t report_warnings(const struct report *r, char lines[][160], size_t lines_m
 
     for (size_t i = 0; i < r->services_n; i++) {
         about_state(&l, &r->service[i]);
+        about_disk(&l, &r->service[i]);
         about_primary(&l, &r->service[i]);
         about_durability(&l, &r->service[i]);
         about_copies(&l, &r->service[i]);

@@ -465,6 +465,18 @@ static void a_file_that_is_old_is_told(void **state)
         "not in it): see 'hamgr config show'\n");
 }
 
+static void a_disk_that_takes_no_votes_is_told(void **state)
+{
+    (void)state;
+    made_well();
+    strcpy(made_settings.state_dir, "/var/lib/hamgr");
+    made.service[0].write_why = "No space left on device";
+    warns("pg: db1 cannot write its votes (No space left on device): look at the disk of "
+          "/var/lib/hamgr\n");
+    made.service[0].write_why = "";
+    warns("");
+}
+
 static void a_stall_is_told_for_an_hour(void **state)
 {
     (void)state;
@@ -546,6 +558,7 @@ int main(void)
         TEST(a_member_that_cannot_take_part_is_told),
         TEST(a_member_that_is_none_is_told_why),
         TEST(a_file_that_is_old_is_told),
+        TEST(a_disk_that_takes_no_votes_is_told),
         TEST(a_stall_is_told_for_an_hour),
         TEST(lines_end_where_the_room_ends),
         TEST(a_cluster_of_the_largest_size_is_told),
