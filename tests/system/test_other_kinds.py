@@ -1,8 +1,5 @@
-"""Synchronous replication, short leases, three databases, disks that fail."""
+"""Synchronous replication, short leases, three databases."""
 
-import pytest
-
-import probe
 import scenarios
 from cluster import Kind
 from lab import let_pass
@@ -11,56 +8,6 @@ from test_failover import check_nobody_noticed, check_takeover
 SYNC = Kind(durability='sync')
 LAN = Kind(timing='lan')
 THREE = Kind(dbs=3, witnesses=0)
-
-
-# --- the voters' disks ------------------------------------------------------------------------------
-
-def fill(directory):
-    """Not a byte more fits."""
-    with open(directory / 'ballast', 'wb', buffering=0) as f:
-        try:
-            while True:
-                f.write(bytes(4096))
-        except OSError:
-            pass
-
-
-def unfill(directory):
-    (directory / 'ballast').unlink(missing_ok=True)
-
-
-@pytest.mark.parametrize('how', ['full', 'read-only'])
-def test_failing_state_disk(get_cluster, how):
-    """A voter that cannot write promises nothing, says so, and goes on when it can again."""
-    c = get_cluster(Kind())
-    primary, standby = c.primary(), c.standby()
-    host = c.db[standby]
-    state = host.dir / 'state'
-    hamgrd = host.processes['hamgrd']
-    said = len(c.log_text(host))
-    moving = probe.Probe(c.client, c.db.values())
-    if how == 'full':
-        fill(state)
-    else:
-        c.lab.remount(state, 'ro')
-    try:
-        moving.wait_acks(20)
-        done = c.hamgr(c.db[primary], 'switchover', '--to', standby, timeout=90)
-        moving.wait_acks(20, 30)  # whoever is primary now
-        assert hamgrd.is_running()
-        log = c.log_text(host)[said:]
-        assert 'hamgrd: error ' in log or 'hamgrd: warn' in log, log
-        assert done.returncode != 0 or c.primary() == standby
-    finally:
-        if how == 'full':
-            unfill(state)
-        else:
-            c.lab.remount(state, 'rw')
-    c.wait_healthy(60)
-    assert hamgrd.is_running()
-    moving.stop()
-    result = scenarios.switched_over(c)
-    assert result.overlap_s == 0 and result.lost == 0
 
 
 # --- short leases -----------------------------------------------------------------------------------
