@@ -49,7 +49,7 @@ struct driver {
     struct driver_write write;
     uint64_t last_order; /* the newest id of an order that was given out here */
     struct log_repeat write_trouble;
-    char write_why[96]; /* why the newest vote could not be written; "": it could */
+    char write_why[96];     /* why the newest vote could not be written; "": it could */
     struct log_burst steps; /* that are asked for until they work */
 
     struct ballot told_ballot; /* of the record that the service was told last */
