@@ -439,10 +439,14 @@ static bool is_stopped(const struct core *c)
 bool guard_successor_is_lost(struct core *c)
 {
     const struct switchover *s = &core_known(c)->switchover;
-    hm_ms patience_ms = is_stopped(c) ? 2 * core_heartbeat_ms(c) : core_ttl_ms(c);
+    hm_ms heard_ms;
 
-    return s->phase != SWITCH_NONE && s->to < HM_MEMBERS_MAX && c->fence_asked != FENCE_SUSPENDED &&
-           core_due(c, c->view.peer[s->to].heard_ms + patience_ms);
+    if (s->phase == SWITCH_NONE || s->to >= HM_MEMBERS_MAX || c->fence_asked == FENCE_SUSPENDED)
+        return false;
+    heard_ms = c->view.peer[s->to].heard_ms;
+    if (is_stopped(c))
+        return core_due(c, heard_ms + 2 * core_heartbeat_ms(c));
+    return core_due(c, hm_max_ms(heard_ms, c->since_ms) + core_ttl_ms(c));
 }
 
 bool guard_goes_on_alone(struct core *c)
