@@ -112,6 +112,7 @@ static enum ctl_exit guard_meant(struct cli *c, const struct settings *settings)
 
 enum ctl_exit cli_guard(struct cli *c)
 {
+    static const char state_dir[] = "/var/lib/hamgr"; /* of hamgrd.service, whatever is set */
     struct settings *settings;
     enum ctl_exit rc;
 
@@ -121,6 +122,11 @@ enum ctl_exit cli_guard(struct cli *c)
     }
     if (c->args_n > 0)
         c->service = c->arg[0];
+    if (c->unit != NULL && guard_is_new_here(c->config, state_dir)) {
+        (void)fprintf(c->out, "guard: hamgr is not set up here yet: %s is left as it is\n",
+                      c->unit);
+        return CTL_DONE;
+    }
     settings = malloc(sizeof *settings);
     if (settings == NULL)
         return cli_tell_failure(c, CTL_FAILED, "no memory", NULL);

@@ -34,6 +34,14 @@ bool guard_lease(const char *run_dir, const char *service, hm_ms now_ms, char wh
     return is_there && lease_allows_primary(&lease, now_ms);
 }
 
+bool guard_is_new_here(const char *settings_file, const char *state_dir)
+{
+    struct stat st;
+
+    return lstat(settings_file, &st) != 0 && errno == ENOENT && lstat(state_dir, &st) != 0 &&
+           errno == ENOENT;
+}
+
 /* Who has the directory must be able to remove the file after it was written by root. */
 static enum hm_rc write_signal(int dir, struct hm_err *err)
 {

@@ -31,4 +31,9 @@ enum hm_rc guard_apply(const char *data_dir, bool may_be_primary, enum guard_did
  * read is no lease. why[0] is '\0' unless that is worth telling. */
 bool guard_lease(const char *run_dir, const char *service, hm_ms now_ms, char why[HM_ERR_TEXT_MAX]);
 
+/* Is hamgr only installed here: there is no settings file, and hamgrd has never run, because
+ * systemd would have made state_dir for it (StateDirectory=). Then no server is any of its
+ * business; a lost file of settings alone is not enough for that. */
+bool guard_is_new_here(const char *settings_file, const char *state_dir);
+
 #endif

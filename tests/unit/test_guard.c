@@ -294,6 +294,16 @@ static void without_settings_a_directory_that_is_named_is_made_safe(void **state
     assert_true(is_standby());
 }
 
+static void where_hamgr_was_never_set_up_it_is_told_apart_from_lost_settings(void **state)
+{
+    (void)state;
+    assert_false(guard_is_new_here(config, run_dir));
+    assert_false(guard_is_new_here(config, "/tmp/hamgr-no-such"));
+    assert_int_equal(unlink(config), 0);
+    assert_false(guard_is_new_here(config, run_dir)); /* hamgrd has run: they are lost */
+    assert_true(guard_is_new_here(config, "/tmp/hamgr-no-such"));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -313,6 +323,7 @@ int main(void)
         TEST(what_is_not_of_hamgr_is_left_alone),
         TEST(of_several_services_one_must_be_named),
         TEST(without_settings_a_directory_that_is_named_is_made_safe),
+        TEST(where_hamgr_was_never_set_up_it_is_told_apart_from_lost_settings),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
