@@ -180,7 +180,7 @@ build/fuzz/fuzz_%: build/fuzz/obj/tests/fuzz/fuzz_%.o build/fuzz/libhamgr.a
 .DELETE_ON_ERROR:
 .PHONY: all deps help check check-unit check-pg check-sim check-sim-mutants check-model check-asan \
         check-pure check-layers check-format check-style check-clang check-lints check-rules \
-        lint format coverage fuzz rules golden check-system check-fence bench bench-witness soak campaign grow \
+        lint format coverage fuzz rules golden check-system check-fence check-compose bench bench-witness soak campaign grow \
         demo-build demo-stop story \
         demo install clean ci FORCE
 
@@ -265,6 +265,12 @@ SYSTEM_NEEDS = $(PROGRAM.$(1)) $(patsubst %,build/$(1)/%,probe-client faults.so 
 
 check-system: $(call SYSTEM_NEEDS,$(MODE)) ## real servers, daemons and faults, hosts are namespaces (root); ONLY=EXPR: some
 	@MODE='$(MODE)' $(SYSTEM) $(if $(ONLY),-k '$(ONLY)') tests/system
+
+# Not in `make check`: it wants docker, and the first time minutes for the image.
+check-compose: $(call SYSTEM_NEEDS,release) ## hosts that boot a real systemd, by docker (root); not in check
+	@for p in dockerd docker docker-compose debootstrap; do command -v $$p >/dev/null || { echo \
+	    "check-compose: $$p is missing: apt-get install docker.io docker-compose debootstrap" >&2; exit 1; }; done
+	@MODE=release /usr/bin/python3 -B tests/compose/check.py
 
 bench: $(call SYSTEM_NEEDS,release) ## what clients see of each fault, 10 times (root); ONLY=NAME, TIMES=N
 	@MODE=release /usr/bin/python3 -B tests/system/bench.py $(if $(TIMES),--times '$(TIMES)') $(ONLY)
