@@ -332,6 +332,7 @@ static void write_order(struct core *c, struct record *r)
         break;
     case ORDER_NONE:
     case ORDER_CANCEL:
+    case ORDER_REBUILD:
     case ORDER_FORCE:
         break;
     }
@@ -470,6 +471,8 @@ static const char *order_fault(struct core *c, struct order *o)
                    ? NULL
                    : "its copy is no healthy standby";
     }
+    if (o->kind == ORDER_REBUILD)
+        return core_rebuild_fault(c);
     if (!core_is_holder_state(c->state) || c->state == ST_HANDOVER)
         return "this member is not the holder";
     if (o->id == r->last_order)
@@ -491,6 +494,7 @@ static const char *order_fault(struct core *c, struct order *o)
     case ORDER_PAUSE:
     case ORDER_RESUME:
     case ORDER_TIMING:
+    case ORDER_REBUILD:
     case ORDER_FORCE:
         return NULL;
     }
@@ -510,6 +514,11 @@ void core_take_order(struct core *c, const struct order *o)
 
     if (fault != NULL) {
         core_reply(c, o->id, HM_REFUSED, fault);
+        return;
+    }
+    if (o->kind == ORDER_REBUILD) {
+        core_give_up_copy(c);
+        core_reply(c, o->id, HM_OK, "the copy is being made anew");
         return;
     }
     if (o->kind == ORDER_CANCEL) {

@@ -5,9 +5,15 @@
 #include "core/inner.h"
 
 #define STOP_HEARTBEATS 40   /* how long a clean stop may take before the server is killed */
+#define TURN_HEARTBEATS 3    /* until others have heard that a rebuild has begun */
 #define STREAM_HEARTBEATS 40 /* how long a follower may be without a stream before it is mended */
 
 #include <string.h>
+
+static bool is_redis(const struct core *c)
+{
+    return c->config.kind == SERVICE_REDIS;
+}
 
 /* --- the copy of a follower --------------------------------------------------------------------
  */
@@ -42,8 +48,41 @@ static void follow(struct core *c, uint8_t holder)
 /* A member in any pair is not rewound, cloned or stopped for it until the record lets it go. */
 static bool may_rebuild(struct core *c)
 {
+    if (!c->wants_rebuild)
+        c->rebuild_since_ms = c->now_ms;
     c->wants_rebuild = true;
     return !record_pairs_name(core_known(c), c->self, c->copy.copy_id);
+}
+
+/* One rebuild at a time in the cluster: the primary has clients to serve. Who begins is heard of
+ * with the next gossip; when several want to, those in lower slots come first. */
+static bool is_own_turn(struct core *c)
+{
+    const struct record *r = core_known(c);
+    hm_ms recent_ms = c->now_ms - r->ttl_ms;
+    hm_ms since_ms = hm_max_ms(c->rebuild_since_ms, c->op_ended_ms);
+    unsigned before = 0, others = 0;
+
+    for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++) {
+        const struct gossip *g = slot == c->self ? NULL : view_recent(&c->view, slot, recent_ms);
+
+        if (g == NULL || r->member[slot].role != ROLE_DB || slot == r->holder)
+            continue;
+        if (g->is_rebuilding)
+            return false;
+        others++;
+        before += g->wants_rebuild && slot < c->self;
+    }
+    return others == 0 ||
+           core_due(c, since_ms + (hm_ms)(1 + before) * TURN_HEARTBEATS * core_heartbeat_ms(c));
+}
+
+/* A holder that is not there yet is no source. */
+static bool has_source(const struct core *c, uint8_t holder)
+{
+    const struct gossip *g = view_recent(&c->view, holder, c->now_ms - core_known(c)->ttl_ms);
+
+    return g != NULL && g->copy == COPY_PRIMARY;
 }
 
 static void rebuild(struct core *c, uint8_t holder)
@@ -51,7 +90,8 @@ static void rebuild(struct core *c, uint8_t holder)
     enum core_effect_type type = DO_CLONE;
     struct core_effect *e;
 
-    if (!may_rebuild(c))
+    if (!may_rebuild(c) || !has_source(c, holder) ||
+        (!core_is_rebuild(c->op.type) && !is_own_turn(c)))
         return;
     if (c->copy.state != COPY_ABSENT && !c->is_rewind_impossible && c->copy.system_id != 0 &&
         c->copy.system_id == core_known(c)->system_id)
@@ -63,16 +103,45 @@ static void rebuild(struct core *c, uint8_t holder)
     core_alert(c, ALERT_REBUILD, core_known(c)->epoch);
 }
 
-static bool is_redis(const struct core *c)
+const char *core_rebuild_fault(const struct core *c)
 {
-    return c->config.kind == SERVICE_REDIS;
+    const struct record *r = core_known(c);
+
+    if (c->config.role != ROLE_DB || c->self == HM_NOBODY)
+        return "this member has no copy";
+    if (is_redis(c))
+        return "a copy of Redis resynchronises by itself";
+    if (r->is_paused)
+        return "the cluster is paused: resume it first";
+    if (core_is_holder_state(c->state) || r->holder == c->self)
+        return "this member is the primary: switch over first";
+    if (core_followed_holder(c) == HM_NOBODY)
+        return "no primary is heard to copy from";
+    if (c->copy.state == COPY_PRIMARY || c->copy.state == COPY_SUSPENDED)
+        return "the copy is taken down already";
+    for (unsigned i = 0; i < r->pairs_n; i++)
+        if (pair_has(&r->pairs[i], c->self, c->copy.copy_id) && r->pairs[i].n <= r->pairs[i].need)
+            return "without this copy too few standbys would have what is committed: "
+                   "wait for another one";
+    return NULL;
 }
 
-/* The timeline number is known, but another epoch began it: pg_rewind would see no difference. */
+void core_give_up_copy(struct core *c)
+{
+    c->given_up_copy = c->copy.copy_id;
+    c->is_rewind_impossible = true;
+    c->op_failures = 0; /* a person has looked: now, whatever failed before */
+    c->op_retry_ms = c->now_ms;
+}
+
+/* The timeline number is known, but another epoch began it: pg_rewind would see no difference. Nor
+ * does it help a copy that is on the history. */
 static void note_collision(struct core *c)
 {
     const struct record *r = core_known(c);
 
+    if (!core_is_diverged(c))
+        c->is_rewind_impossible = true;
     for (unsigned i = 0; i < r->timelines_n; i++)
         if (r->timelines[i].timeline == c->copy.at.timeline && c->copy.began_epoch != 0 &&
             r->timelines[i].epoch != c->copy.began_epoch)
@@ -93,7 +162,7 @@ static void raise_copy(struct core *c, uint8_t holder)
         start_standby(c);
     } else if (!c->copy.is_final) {
         return; /* how far its log goes is still being read */
-    } else if (!core_is_diverged(c)) {
+    } else if (!core_is_lost(c)) {
         c->wants_rebuild = false;
         start_standby(c);
     } else if (holder != HM_NOBODY) {
@@ -127,7 +196,7 @@ static void lead_standby(struct core *c, uint8_t holder)
     }
     if (!c->copy.is_final)
         return;
-    if (!core_is_diverged(c)) {
+    if (!core_is_lost(c)) {
         c->wants_rebuild = false;
         follow(c, upstream(c, holder));
     } else if (may_rebuild(c)) {
@@ -185,6 +254,10 @@ static void want_waiting(struct core *c)
 {
     bool is_old_primary = c->copy.was_primary && core_known(c)->holder == c->self && !is_redis(c);
 
+    if (!core_is_diverged(c)) { /* nobody is there to copy from: what is here counts again */
+        c->given_up_copy = 0;
+        c->wants_rebuild = false;
+    }
     if (core_may_be_promoted(c) && !c->copy.was_primary && core_known(c)->holder != c->self)
         core_kill_copy(c); /* hamgr-fence came back without its file and stopped a standby */
     else if (c->copy.state == COPY_SUSPENDED && !core_is_under_lease(c) && !c->copy.was_primary)
@@ -358,6 +431,15 @@ static void want_fetched(struct core *c)
     e->copy.upto = c->yield_at;
 }
 
+/* What failed was waiting for a pause; with a source that has just come, or come back, it may go
+ * well. */
+static void note_leader(struct core *c, uint8_t holder)
+{
+    if (holder != HM_NOBODY && c->led_by != holder && core_is_rebuild(c->op_failed))
+        c->op_retry_ms = c->now_ms;
+    c->led_by = holder;
+}
+
 void core_want_copy(struct core *c)
 {
     uint8_t holder;
@@ -376,6 +458,7 @@ void core_want_copy(struct core *c)
     if (c->state == ST_STOPPED || c->state == ST_BLANK || c->state == ST_OUTSIDE)
         return;
     holder = core_followed_holder(c);
+    note_leader(c, holder);
     if (core_is_pause_in_force(c))
         return;
     if (c->state == ST_FETCH)

@@ -25,6 +25,7 @@ void core_init(struct core *c, const struct core_config *config)
     c->majority_since_ms = HM_NEVER;
     c->yield_to = HM_NOBODY;
     c->repointed_to = HM_NOBODY;
+    c->led_by = HM_NOBODY;
     for (unsigned slot = 0; slot < HM_MEMBERS_MAX; slot++) {
         c->acked_sent_ms[slot] = HM_PAST;
         c->acked_newest_ms[slot] = HM_PAST;

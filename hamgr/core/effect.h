@@ -56,11 +56,12 @@ enum alert_kind {
     ALERT_NONE,
     ALERT_NEW_PRIMARY,
     ALERT_LOST_LEASE,
-    ALERT_REBUILD, /* a copy diverged and is rewound or cloned */
-    ALERT_ALONE,   /* sync, and no standby is there: commits are acknowledged alone */
-    ALERT_BLANK,   /* the voter's file is missing */
-    ALERT_DISK,    /* the voter's state cannot be written */
-    ALERT_STOPPED, /* the cluster has a newer incarnation */
+    ALERT_REBUILD,       /* a copy diverged and is rewound or cloned */
+    ALERT_REBUILD_FAILS, /* ... and that failed several times: a person should look */
+    ALERT_ALONE,         /* sync, and no standby is there: commits are acknowledged alone */
+    ALERT_BLANK,         /* the voter's file is missing */
+    ALERT_DISK,          /* the voter's state cannot be written */
+    ALERT_STOPPED,       /* the cluster has a newer incarnation */
 };
 
 struct core_effect {

@@ -36,6 +36,8 @@ static const char *copy_fault(const struct copy *c)
 {
     if ((unsigned)c->state >= COPY_STATES_N)
         return "state of the copy";
+    if (c->rebuilt_percent > 100)
+        return "progress of the copy";
     if ((unsigned)c->names > NAMES_PAIR || (unsigned)c->fence > FENCE_PAUSED)
         return "names or fence of the copy";
     if (c->stalled_ms < 0 || c->stalled_ms > EVENT_TIME_MAX_MS || c->hung_ms < 0 ||

@@ -36,6 +36,7 @@ enum order_kind {
     ORDER_DURABILITY,    /* durability, sync_standbys */
     ORDER_MEMBER_ADD,    /* `added`: name, address, role, incarnation */
     ORDER_MEMBER_REMOVE, /* `member` */
+    ORDER_REBUILD,       /* makes the own copy anew; for the member itself, not for the holder */
     ORDER_FORCE,         /* failover --force: this member goes on alone, in a new incarnation */
 };
 

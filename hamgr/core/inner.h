@@ -62,16 +62,24 @@ void core_enter(struct core *c, enum core_state s);
 void core_want(struct core *c);
 
 /* copy.c */
+/* Why the own copy is not to be made anew by an order; NULL: it may be. */
+const char *core_rebuild_fault(const struct core *c);
+void core_give_up_copy(struct core *c);
 void core_want_copy(struct core *c);
 
 /* operate.c */
 /* Asks for an operation on the copy unless it is under way or was just refused. */
 struct core_effect *core_ask_copy(struct core *c, enum core_effect_type type, uint64_t detail);
+/* Rewind or clone. */
+bool core_is_rebuild(enum core_effect_type type);
 bool core_is_operating(const struct core *c, enum core_effect_type type);
 void core_take_done(struct core *c, uint32_t op, bool is_ok, const struct copy *copy);
 void core_note_copy(struct core *c, const struct copy *copy);
 /* What the probe shows is not on the record's history, or its history is another one. */
 bool core_is_diverged(const struct core *c);
+/* It cannot go on from what it has: it diverged, lacks what it needs next, or the operator gave it
+ * up. */
+bool core_is_lost(const struct core *c);
 
 /* fence.c */
 void core_ask_fence(struct core *c, enum fence_mode mode, hm_ms until_ms, bool is_gate_open);

@@ -5,6 +5,13 @@
 
 #define OPERATION_TIMEOUT_MS 600000 /* a clone may take long; the adapter has its own limits */
 #define OPERATION_DOUBLINGS_MAX 5
+#define REBUILD_FAILURES_TOLD 3
+#define REBUILD_DOUBLINGS_MAX 8 /* 128 heartbeats: half a minute with the default ones */
+
+bool core_is_rebuild(enum core_effect_type type)
+{
+    return type == DO_REWIND || type == DO_CLONE;
+}
 
 bool core_is_operating(const struct core *c, enum core_effect_type type)
 {
@@ -69,6 +76,13 @@ bool core_is_diverged(const struct core *c)
     return !record_is_on_history(core_known(c), &c->copy.at, c->copy.began_epoch);
 }
 
+bool core_is_lost(const struct core *c)
+{
+    bool is_given_up = c->given_up_copy != 0 && c->copy.copy_id == c->given_up_copy;
+
+    return core_is_diverged(c) || c->copy.lacks_log || is_given_up;
+}
+
 /* What was proved under certain names is void when others are seen. */
 static void note_names(struct core *c, const struct copy *copy)
 {
@@ -107,7 +121,7 @@ static void store_copy(struct core *c, const struct copy *copy)
     c->has_copy = true;
     c->copy_noted_ms = c->now_ms;
     c->probes++;
-    if ((copy->state == COPY_DOWN || copy->state == COPY_STANDBY) && !core_is_diverged(c))
+    if ((copy->state == COPY_DOWN || copy->state == COPY_STANDBY) && !core_is_lost(c))
         c->wants_rebuild = false;
     view_note_copy(&c->view, copy, c->now_ms);
     if (is_own) {
@@ -148,6 +162,23 @@ static void note_success(struct core *c)
     }
 }
 
+/* The pause doubles, to 16 heartbeats; a rebuild is dear, and gets longer ones. A rewind that fails
+ * is followed by a clone at once: it is one attempt. */
+static void note_failure(struct core *c)
+{
+    bool is_same = c->op_failed == c->op.type;
+    bool is_rebuild = core_is_rebuild(c->op.type);
+    hm_ms doublings;
+
+    c->op_failures = is_same ? (uint8_t)hm_min_ms(c->op_failures + 1, HM_FAILURES_MAX) : 1;
+    c->op_failed = c->op.type;
+    doublings =
+        hm_min_ms(c->op_failures, is_rebuild ? REBUILD_DOUBLINGS_MAX : OPERATION_DOUBLINGS_MAX);
+    c->op_retry_ms = c->now_ms + (core_heartbeat_ms(c) << doublings) / 2;
+    if (is_rebuild && c->op_failures == REBUILD_FAILURES_TOLD)
+        core_alert(c, ALERT_REBUILD_FAILS, 0);
+}
+
 void core_take_done(struct core *c, uint32_t op, bool is_ok, const struct copy *copy)
 {
     if (c->op.type == DO_SEND || op != c->op.id)
@@ -160,12 +191,7 @@ void core_take_done(struct core *c, uint32_t op, bool is_ok, const struct copy *
     } else {
         if (c->op.type == DO_REWIND)
             c->is_rewind_impossible = true;
-        c->op_failures = c->op_failed == c->op.type
-                             ? (uint8_t)hm_min_ms(c->op_failures + 1, OPERATION_DOUBLINGS_MAX)
-                             : 1;
-        c->op_failed = c->op.type;
-        c->op_retry_ms =
-            c->now_ms + (core_heartbeat_ms(c) << c->op_failures) / 2; /* to 16 of them */
+        note_failure(c);
     }
     c->op.type = DO_SEND;
 }

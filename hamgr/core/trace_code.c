@@ -285,6 +285,9 @@ static void code_gossip(struct codec *x, struct gossip *g)
     g->sees_majority = code_bool(x, g->sees_majority);
     g->is_holder = code_bool(x, g->is_holder);
     g->released = code_bool(x, g->released);
+    g->is_rebuilding = code_bool(x, g->is_rebuilding);
+    g->rebuilt_percent = code_u8(x, g->rebuilt_percent);
+    g->rebuild_failures = code_u8(x, g->rebuild_failures);
 }
 
 static void code_message(struct codec *x, struct msg *m, struct record *record)
@@ -343,6 +346,8 @@ static void code_copy(struct codec *x, struct copy *c)
     c->follows = code_u8(x, c->follows);
     c->is_streaming = code_bool(x, c->is_streaming);
     c->is_delayed = code_bool(x, c->is_delayed);
+    c->lacks_log = code_bool(x, c->lacks_log);
+    c->rebuilt_percent = code_u8(x, c->rebuilt_percent);
     c->names = (enum names_state)code_enum(x, c->names, NAMES_PAIR);
     c->names_digest = code_u64(x, c->names_digest);
     c->is_flag_certain = code_bool(x, c->is_flag_certain);

@@ -120,8 +120,10 @@ static void stream_told(struct op *op, enum conn_outcome outcome, const PGresult
     (void)why;
     if (outcome == CONN_ANSWERED && PQgetvalue(result, 0, 0)[0] == 't')
         rejoin_forget_old(op, op_succeed);
-    else if (outcome != CONN_ANSWERED || clock_boot_ms() - op->since_ms > HASTEN_MS)
+    else if (outcome != CONN_ANSWERED)
         op_succeed(op);
+    else if (clock_boot_ms() - op->since_ms > HASTEN_MS)
+        op_look(op, op_look_for_log);
     else if (PQgetvalue(result, 0, 1)[0] == 't')
         op_ask_work(op, "SELECT pg_reload_conf()", ASK_MS, hastened);
     else
@@ -229,6 +231,7 @@ static void begin_follow(struct op *op)
         op_fail(op, "cannot follow: this member is not in the record, or has no copy");
     else
         op_need_work(op, ask_recovery);
+    op->s->lacks_log_of = 0;
     if (!op->has_ended)
         op_doing(op, "%s %s", core_effect_name(op->e.type), op_member_name(op, op->e.copy.member));
 }

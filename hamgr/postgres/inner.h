@@ -49,6 +49,7 @@ struct service {
     uint64_t signal_server_id;     /* the primary for which that was done; 0: none */
     struct note_job *note_jobs;    /* owned: being written, or waiting for it */
     struct slots *slots;           /* owned */
+    uint64_t lacks_log_of;         /* the copy that cannot go on from what it has; 0: none */
     bool may_have_old;             /* an older copy may lie beside this one */
     struct lost *lost;             /* owned: what a rebuild is about to overwrite */
     struct give_job *give_jobs;    /* owned: pieces of the log that are being read for another */

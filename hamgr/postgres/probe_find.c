@@ -148,6 +148,9 @@ void probe_finish(struct probe *p, const struct copy *found)
         if (!conn_is_up(s->work))
             conn_open(s->work, false);
     }
+    c.lacks_log = c.copy_id != 0 && c.copy_id == s->lacks_log_of &&
+                  (c.state == COPY_STANDBY || c.state == COPY_DOWN);
+    c.rebuilt_percent = s->facts.progress.percent;
     s->seen = c;
     probe_arm(p->tick, next_look_ms(p, &c));
     p->is_again = false;

@@ -53,9 +53,14 @@ struct gossip {
     bool is_delayed;    /* it replays later on purpose */
     bool wants_rebuild; /* it would be rewound or cloned, were it in no pair */
     bool sees_majority;
-    bool is_holder; /* it holds a lease, or regains one with its suspended copy */
-    bool released;  /* it stands back after a release (R9) */
+    bool is_holder;           /* it holds a lease, or regains one with its suspended copy */
+    bool released;            /* it stands back after a release (R9) */
+    bool is_rebuilding;       /* it is being rewound or cloned now: one at a time */
+    uint8_t rebuilt_percent;  /* how far that is; 0: not known */
+    uint8_t rebuild_failures; /* how often in a row that failed, up to HM_FAILURES_MAX */
 };
+
+#define HM_FAILURES_MAX 20
 
 enum names_state {
     NAMES_UNKNOWN,
@@ -93,6 +98,8 @@ struct copy {
     uint8_t follows;      /* slot that it is told to follow, HM_NOBODY, or HM_STRANGER */
     bool is_streaming;    /* it receives the log now, or has a receiver process */
     bool is_delayed;      /* a standby that replays later on purpose (recovery_min_apply_delay) */
+    bool lacks_log;       /* what it needs next is gone from where it was told to stream from */
+    uint8_t rebuilt_percent; /* of the rewind or clone under way; 0: not known */
 
     enum names_state names;
     uint64_t names_digest;

@@ -36,6 +36,9 @@ static Hamgr__Gossip *put_gossip(struct out_msg *out, const struct gossip *g)
     to->sees_majority = g->sees_majority;
     to->is_holder = g->is_holder;
     to->released = g->released;
+    to->is_rebuilding = g->is_rebuilding;
+    to->rebuilt_percent = g->rebuilt_percent;
+    to->rebuild_failures = g->rebuild_failures;
     return to;
 }
 
@@ -88,6 +91,9 @@ static void get_gossip(const Hamgr__Gossip *in, struct gossip *ret, const char *
     ret->sees_majority = in->sees_majority != 0;
     ret->is_holder = in->is_holder != 0;
     ret->released = in->released != 0;
+    ret->is_rebuilding = in->is_rebuilding != 0;
+    ret->rebuilt_percent = wire_get_u8(in->rebuilt_percent, why);
+    ret->rebuild_failures = wire_get_u8(in->rebuild_failures, why);
 }
 
 static const char *get_msg(const Hamgr__Msg *in, struct msg *ret, struct record *record)

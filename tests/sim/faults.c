@@ -159,6 +159,20 @@ static bool hit_process(struct sim *w, enum sim_fault_kind kind, unsigned int h)
     }
 }
 
+/* The operator has a member's copy made anew. */
+static bool give_up_copy(struct sim *w, unsigned int s, unsigned int h)
+{
+    struct core_event ev = { .type = ON_ORDER };
+
+    if (!sim_core_is_alive(w, h) || w->host[h].is_paused)
+        return false;
+    ev.order.kind = ORDER_REBUILD;
+    ev.order.member = HM_NOBODY;
+    ev.order.id = ++w->operator[s].next_order;
+    sim_post(w, s, h, 500, &ev);
+    return true;
+}
+
 static bool hit_server(struct sim *w, enum sim_fault_kind kind, unsigned int s, unsigned int h)
 {
     struct sim_db *db = SIM_DB(w, s, h);
@@ -195,6 +209,15 @@ static bool hit_server(struct sim *w, enum sim_fault_kind kind, unsigned int s, 
     case FAULT_NO_REWIND:
         db->rewind_is_impossible = true;
         return true;
+    case FAULT_LOG_GONE:
+        if (db->run != RUN_STANDBY || w->plan.kind[s] == SERVICE_REDIS || db->is_fetching ||
+            sim_primary(w, s) == SIM_NOWHERE)
+            return false;
+        db->lacks_log = true;
+        sim_disconnect(w, s, h);
+        return true;
+    case FAULT_REBUILD:
+        return w->plan.kind[s] == SERVICE_POSTGRES && give_up_copy(w, s, h);
     case FAULT_BY_HAND:
         if (db->run != RUN_DOWN || !w->host[h].is_on || w->host[h].is_paused)
             return false;

@@ -42,6 +42,8 @@
     X(FAULT_CLIENT_CUT, "clients cut off", 1)                                                      \
     X(FAULT_TRAP, "trap armed", 4)                                                                 \
     X(FAULT_NO_REWIND, "pg_rewind impossible", 1)                                                  \
+    X(FAULT_LOG_GONE, "a standby's log is gone", 1)                                                \
+    X(FAULT_REBUILD, "copy given up", 1)                                                           \
     X(FAULT_BY_HAND, "server started by hand", 2)                                                  \
     X(FAULT_ROLLING, "every hamgrd restarted", 2)                                                  \
     X(FAULT_WITNESS_LOST, "witness lost", 2)                                                       \

@@ -112,6 +112,9 @@ void sim_copy_now(const struct sim *w, unsigned int service, unsigned int host, 
         if (ret->follows == HM_NOBODY && db->follows != SIM_NOWHERE)
             ret->follows = HM_STRANGER;
         ret->is_streaming = db->is_streaming;
+        ret->lacks_log = db->lacks_log && db->follows != SIM_NOWHERE && !db->is_fetching;
+    } else {
+        ret->lacks_log = db->lacks_log && ret->state == COPY_DOWN;
     }
     if (answers) {
         ret->names = db->names.state;

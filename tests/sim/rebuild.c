@@ -157,6 +157,7 @@ static void take_copy_of(struct sim *w, unsigned int service, unsigned int host,
     db->is_rebuilding = false;
     db->was_primary = false;
     db->rewind_is_impossible = false;
+    db->lacks_log = false;
     db->branch = sim_branch_at(w, service, from->branch, end);
     db->end = db->flushed = end;
     db->began_epoch = w->branch[service][db->branch].epoch;

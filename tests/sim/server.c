@@ -292,6 +292,7 @@ void sim_server_promoted(struct sim *w, unsigned int service, unsigned int host,
     db->branch =
         sim_branch_new(w, service, host, db->branch, db->end, timeline, epoch, db->system_id);
     db->run = RUN_PRIMARY;
+    db->lacks_log = false;
     db->began_epoch = epoch;
     db->was_primary = true;
     db->is_final = true;

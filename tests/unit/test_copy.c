@@ -207,6 +207,117 @@ static void a_copy_in_a_pair_is_not_rebuilt(void **state)
                 t.last_sent[MSG_RENEW_ANSWER].gossip.wants_rebuild);
 }
 
+/* What it needs next is gone: pg_rewind would see no difference. */
+static void a_copy_that_lacks_its_log_is_stopped_and_cloned(void **state)
+{
+    (void)state;
+    t.copy.is_streaming = false;
+    t.copy.lacks_log = true;
+    runs_for(2000);
+    assert_int_equal(t.asked[DO_STOP], 1);
+    assert_int_equal(t.asked[DO_REWIND], 0);
+    assert_true(t.asked[DO_CLONE] > 0);
+}
+
+static void one_is_rebuilt_at_a_time(void **state)
+{
+    (void)state;
+    t.copy.state = COPY_ABSENT;
+    t.copy.copy_id = 0;
+    t.gossip[DB3].is_rebuilding = true;
+    runs_for(3000);
+    assert_int_equal(t.asked[DO_CLONE], 0);
+    t.gossip[DB3].is_rebuilding = false;
+    runs_for(2000);
+    assert_int_equal(t.asked[DO_CLONE], 1);
+}
+
+static void a_holder_without_a_primary_is_no_source(void **state)
+{
+    (void)state;
+    t.copy.state = COPY_ABSENT;
+    t.copy.copy_id = 0;
+    t.gossip[DB1].copy = COPY_STARTING;
+    runs_for(3000);
+    assert_int_equal(t.asked[DO_CLONE], 0);
+    t.gossip[DB1].copy = COPY_PRIMARY;
+    runs_for(2000);
+    assert_int_equal(t.asked[DO_CLONE], 1);
+}
+
+static void rebuilds_that_fail_wait_longer_and_longer(void **state)
+{
+    (void)state;
+    t.copy.state = COPY_ABSENT;
+    t.copy.copy_id = 0;
+    t.failing = 1u << DO_CLONE;
+    while (t.now_ms < START_MS + 20000 && t.last[DO_ALERT].alert.kind != ALERT_REBUILD_FAILS)
+        runs_for(10);
+    assert_int_equal(t.asked[DO_CLONE], 3);
+    assert_in_range(t.last_sent[MSG_GOSSIP].gossip.rebuild_failures +
+                        t.last_sent[MSG_RENEW_ANSWER].gossip.rebuild_failures,
+                    2, 2 * HM_FAILURES_MAX);
+    runs_for(300000);
+    assert_in_range(t.asked[DO_CLONE], 20, 40); /* every 128 heartbeats in the end */
+}
+
+static const char *rebuild_told(void)
+{
+    (void)told_order(&t, (struct order){ .kind = ORDER_REBUILD, .id = 1, .member = HM_NOBODY });
+    return t.last[DO_REPLY].reply.rc == HM_OK ? NULL : t.last[DO_REPLY].reply.why;
+}
+
+static void an_order_has_a_copy_made_anew(void **state)
+{
+    (void)state;
+    runs_for(500);
+    assert_null(rebuild_told());
+    runs_for(2000);
+    assert_int_equal(t.asked[DO_STOP], 1);
+    assert_int_equal(t.asked[DO_REWIND], 0);
+    assert_true(t.asked[DO_CLONE] > 0);
+}
+
+/* A person has looked: now, whatever failed before. */
+static void an_order_ends_a_pause(void **state)
+{
+    unsigned int before;
+
+    (void)state;
+    t.copy.state = COPY_ABSENT;
+    t.copy.copy_id = 0;
+    t.failing = 1u << DO_CLONE;
+    runs_for(60000);
+    before = t.asked[DO_CLONE];
+    assert_null(rebuild_told());
+    runs_for(1500);
+    assert_true(t.asked[DO_CLONE] > before);
+}
+
+static void a_copy_that_is_needed_is_not_made_anew(void **state)
+{
+    (void)state;
+    record.durability = DURABILITY_SYNC;
+    record.goal = DURABILITY_SYNC;
+    record.pairs[0] = pair_alone;
+    pair_add(&record.pairs[0], DB2, told_copy_id(DB2));
+    record.pairs[0].need = 1;
+    runs_for(500);
+    assert_string_equal(rebuild_told(), "without this copy too few standbys would have what is "
+                                        "committed: wait for another one");
+    assert_int_equal(t.asked[DO_STOP] + t.asked[DO_CLONE], 0);
+}
+
+static void without_a_primary_nothing_is_made_anew(void **state)
+{
+    (void)state;
+    t.leader = HM_NOBODY;
+    t.deaf = 0x1ff;
+    runs_for(500);
+    assert_string_equal(rebuild_told(), "no primary is heard to copy from");
+    assert_int_equal(t.asked[DO_STOP] + t.asked[DO_CLONE], 0);
+}
+
 /* --- an old primary ----------------------------------------------------------------------------
  */
 
@@ -420,6 +531,14 @@ int main(void)
         TEST(another_epochs_timeline_of_the_same_number_is_cloned),
         TEST(no_data_or_half_of_it_is_cloned),
         TEST(a_copy_in_a_pair_is_not_rebuilt),
+        TEST(a_copy_that_lacks_its_log_is_stopped_and_cloned),
+        TEST(one_is_rebuilt_at_a_time),
+        TEST(a_holder_without_a_primary_is_no_source),
+        TEST(rebuilds_that_fail_wait_longer_and_longer),
+        TEST(an_order_has_a_copy_made_anew),
+        TEST(an_order_ends_a_pause),
+        TEST(a_copy_that_is_needed_is_not_made_anew),
+        TEST(without_a_primary_nothing_is_made_anew),
         TEST(an_old_primary_that_hears_another_is_killed),
         TEST(a_suspended_standby_is_thawed),
         TEST(a_primary_without_the_lease_is_fenced),

@@ -127,8 +127,8 @@ static unsigned count_silent(const struct core_event *ev, void *part, size_t siz
 enum {
     RECORD_PADDING = 416 + HM_PAIRS_MAX * 9,
     MSG_PADDING = 26,
-    TAIL_PADDING = 8,
-    COPY_PADDING = 96,
+    TAIL_PADDING = 5,
+    COPY_PADDING = 94,
     STATE_PADDING = RECORD_PADDING + 14,
 };
 

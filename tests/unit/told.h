@@ -342,6 +342,7 @@ static inline void told_operate(struct told *t, const struct core_effect *e)
     case DO_CLONE:
         c->state = COPY_DOWN;
         c->copy_id += 5000;
+        c->lacks_log = false;
         c->system_id = 9;
         c->at = (struct position){ .timeline = 3, .offset = 2000 };
         c->began_epoch = 3;
@@ -492,6 +493,8 @@ static inline void told_renew(struct told *t)
     m.ttl_ms = s->record.ttl_ms;
     m.seq = ++t->seq;
     m.gossip.is_holder = true;
+    if (m.gossip.copy == COPY_STANDBY)
+        m.gossip.copy = COPY_PRIMARY;
     (void)voter_take(&t->voter[t->leader], &m, t->now_ms, &answer);
     (void)told_hear(t, &m);
 }

@@ -190,6 +190,9 @@ static inline void made_gossip(struct prng *p, struct gossip *g)
     g->sees_majority = made_bool(p);
     g->is_holder = made_bool(p);
     g->released = made_bool(p);
+    g->is_rebuilding = made_bool(p);
+    g->rebuilt_percent = (uint8_t)prng_between(p, 0, 100);
+    g->rebuild_failures = (uint8_t)prng_between(p, 0, HM_FAILURES_MAX);
 }
 
 /* A message that msg_check() lets pass; `record` is of the caller. */
