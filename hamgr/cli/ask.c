@@ -204,8 +204,9 @@ enum hm_rc cli_call(const char *socket_path, const struct ctl_request *request, 
 static hm_ms patience(const struct ctl_request *request)
 {
     bool is_order = request->command == CTL_SWITCHOVER || request->command == CTL_PAUSE ||
-                    request->command == CTL_RESUME || request->command == CTL_CHECK ||
-                    request->command == CTL_MEMBER_ADD || request->command == CTL_MEMBER_REMOVE;
+                    request->command == CTL_RESUME || request->command == CTL_REBUILD ||
+                    request->command == CTL_CHECK || request->command == CTL_MEMBER_ADD ||
+                    request->command == CTL_MEMBER_REMOVE;
 
     if (request->timeout_ms != 0)
         return request->timeout_ms;

@@ -37,6 +37,7 @@ enum cli_option {
     CLI_NOFAILOVER = 1 << 18,
     CLI_FOLLOW = 1 << 19,
     CLI_SET = 1 << 20,
+    CLI_YES = 1 << 21,
 };
 
 struct cli {
@@ -115,7 +116,7 @@ void cli_full_address(const char *address, char ret[HM_ADDRESS_MAX + 8]);
 
 /* --- the commands ----------------------------------------------------------------------------- */
 
-cli_command cli_status, cli_history, cli_switchover, cli_pause, cli_resume, cli_check,
+cli_command cli_status, cli_history, cli_switchover, cli_pause, cli_resume, cli_rebuild, cli_check,
     cli_diverged_list, cli_diverged_show, cli_diverged_purge, cli_config_check, cli_config_show,
     cli_keygen, cli_guard, cli_member_list, cli_member_add, cli_member_remove, cli_join,
     cli_explain, cli_what_if, cli_failover, cli_version, cli_help, cli_completion;

@@ -143,3 +143,50 @@ enum ctl_exit cli_resume(struct cli *c)
 {
     return pause_or_resume(c, CTL_RESUME, "resumed: failover is automatic again");
 }
+
+/* --- rebuild ---------------------------------------------------------------------------------- */
+
+static bool is_yes(struct cli *c, const char *member)
+{
+    char line[16] = "";
+
+    if ((c->given & CLI_YES) != 0)
+        return true;
+    (void)fprintf(
+        c->err,
+        "The copy of %s is taken down and made anew from the primary; until that is done, it "
+        "cannot take over.\nGo on? [y/N] ",
+        member);
+    if (c->in != NULL && fgets(line, sizeof line, c->in) != NULL &&
+        (line[0] == 'y' || line[0] == 'Y'))
+        return true;
+    cli_complain(c, "nothing was done; a script says --yes");
+    return false;
+}
+
+enum ctl_exit cli_rebuild(struct cli *c)
+{
+    json_t *answer = NULL;
+    enum ctl_exit rc;
+    char text[160];
+
+    if (c->args_n == 0 || strlen(c->arg[0]) >= HM_NAME_MAX) {
+        cli_complain(c, "of which member? 'hamgr status' shows their copies");
+        return CTL_USAGE;
+    }
+    if (!is_yes(c, c->arg[0]))
+        return CTL_USAGE;
+    c->to = c->arg[0];
+    rc = order(c, CTL_REBUILD, &answer);
+    if (answer == NULL)
+        return rc;
+    (void)snprintf(text, sizeof text,
+                   "the copy of %s is being made anew: 'hamgr status --watch' shows how far it is",
+                   c->arg[0]);
+    if ((c->given & CLI_JSON) != 0)
+        cli_print_json(c, answer);
+    else
+        print_wrapped(c, PRINT_PLAIN, "", text);
+    json_decref(answer);
+    return rc;
+}

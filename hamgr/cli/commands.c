@@ -22,6 +22,7 @@ const struct cli_row cli_rows[] = {
     { "failover",     "",          "go on alone after the majority was lost for good", ORDER | CLI_FORCE | CLI_CLUSTER,                  0, cli_failover },
     { "pause",        "",          "no automatic action until 'resume'",              ORDER,                                             0, cli_pause },
     { "resume",       "",          "automatic failover again",                        ORDER,                                             0, cli_resume },
+    { "rebuild",      "MEMBER",    "make a member's copy anew from the primary",      ORDER | CLI_YES,                                   1, cli_rebuild },
     { "check",        "",          "what a server's settings lack, and the change",   CLI_SERVICE | CLI_JSON,                            0, cli_check },
     { "member list",  "",          "the members, and how long ago each was heard",    CLI_JSON,                                          0, cli_member_list },
     { "member add",   "NAME ADDRESS", "add a member that runs and can be reached",       CLI_ROLE | CLI_JSON | CLI_TIMEOUT,                 2, cli_member_add },
@@ -48,6 +49,7 @@ const struct cli_option_row cli_option_rows[] = {
     { "--watch",    "-w", NULL,      CLI_WATCH,    "again every second, until Ctrl-C" },
     { "--to",       NULL, "MEMBER",  CLI_TO,       "the new primary; without it the best one" },
     { "--dry-run",  "-n", NULL,      CLI_DRY_RUN,  "only say whether it could be done" },
+    { "--yes",      "-y", NULL,      CLI_YES,      "do not ask" },
     { "--timeout",  NULL, "SECONDS", CLI_TIMEOUT,  "give up after so long" },
     { "--unit",     NULL, "UNIT",    CLI_UNIT,     "the service that this systemd unit runs" },
     { "--force",    NULL, NULL,      CLI_FORCE,    "the others are off and stay off: I made sure" },
@@ -176,6 +178,7 @@ static const char **field_of(struct cli *c, enum cli_option bit)
     case CLI_FORCE:
     case CLI_TIMEOUT:
     case CLI_PRIORITY:
+    case CLI_YES:
         break;
     }
     return NULL;

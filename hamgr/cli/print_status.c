@@ -37,7 +37,7 @@ static void add_primary_note(struct print_line *l, const json_t *service, const 
 static void add_standby_note(struct print_line *l, const json_t *service, const json_t *m)
 {
     if (print_is(m, "wants_rebuild"))
-        print_add(l, PRINT_RED, "diverged: must be rebuilt");
+        print_add(l, PRINT_RED, "must be rebuilt");
     else if (!print_is(m, "is_streaming"))
         print_add(l, PRINT_YELLOW, "does not stream");
     else if (!print_is(m, "is_healthy"))
@@ -59,6 +59,10 @@ static void add_note(struct print_line *l, const json_t *service, const json_t *
     }
     if (print_text(facts, "doing")[0] != '\0')
         print_add(l, PRINT_YELLOW, print_text(facts, "doing"));
+    else if (print_is(m, "is_rebuilding") && print_number(m, "rebuilt_percent") > 0)
+        print_addf(l, PRINT_YELLOW, "being rebuilt: %lld %%", print_number(m, "rebuilt_percent"));
+    else if (print_is(m, "is_rebuilding"))
+        print_add(l, PRINT_YELLOW, "being rebuilt");
     else if (strcmp(copy, "primary") == 0)
         add_primary_note(l, service, m);
     else if (strcmp(copy, "standby") == 0)
@@ -66,7 +70,7 @@ static void add_note(struct print_line *l, const json_t *service, const json_t *
     else if (strcmp(copy, "suspended") == 0)
         print_add(l, PRINT_RED, "fenced: acknowledges nothing");
     else if (print_is(m, "wants_rebuild"))
-        print_add(l, PRINT_RED, "diverged: must be rebuilt");
+        print_add(l, PRINT_RED, "must be rebuilt");
     else if (print_text(facts, "trouble")[0] != '\0')
         print_add(l, PRINT_RED, print_text(facts, "trouble"));
     if (print_is(m, "is_delayed"))

@@ -276,7 +276,8 @@ static struct driver *find_driver(struct daemon *d, const struct asker *a, const
     return NULL;
 }
 
-/* The member that leads takes the order; this one waits for its answer. */
+/* The member that it concerns, as a rule the one that leads, takes the order; this one waits for
+ * its answer. */
 static void pass_on(struct driver *driver, const struct asker *a, const json_t *request,
                     uint8_t leader)
 {
@@ -310,8 +311,9 @@ static void pass_on(struct driver *driver, const struct asker *a, const json_t *
         frame.call.text = text;
         if (!link_send(d->links, 0, name, &frame))
             orders_end(d, o, HM_FAILED,
-                       json_pack("{s:s, s:s}", "error", "the primary's member cannot be reached",
-                                 "next", "run the command there"));
+                       json_pack("{s:s, s:s}", "error",
+                                 "the member that it concerns cannot be reached", "next",
+                                 "run the command there"));
     }
     free(text);
 }
@@ -349,6 +351,25 @@ static uint8_t find_leader(const struct core *c)
     return r != NULL && c->state == ST_FOLLOWING ? r->holder : HM_NOBODY;
 }
 
+/* Each member makes its own copy anew. */
+static void take_rebuild(struct driver *driver, const struct asker *a, const json_t *request)
+{
+    const struct record *r = core_record(&driver->core);
+    const char *name = orders_text(request, "to");
+    struct order order = { .kind = ORDER_REBUILD, .member = HM_NOBODY };
+    uint8_t slot = r != NULL ? record_find_name(r, name) : HM_NOBODY;
+    char text[96];
+
+    if (slot == HM_NOBODY || r->member[slot].role != ROLE_DB) {
+        (void)snprintf(text, sizeof text, "'%.32s' is no db member", name);
+        orders_fail(driver->daemon, a, HM_BAD_INPUT, text, "'hamgr member list' shows the members");
+    } else if (slot == driver->core.self) {
+        give_order(driver, a, &order);
+    } else {
+        pass_on(driver, a, request, slot);
+    }
+}
+
 static void take_order_request(struct daemon *d, const struct asker *a, const json_t *request)
 {
     const char *command = orders_text(request, "command");
@@ -358,6 +379,10 @@ static void take_order_request(struct daemon *d, const struct asker *a, const js
 
     if (driver == NULL)
         return;
+    if (strcmp(command, "rebuild") == 0) {
+        take_rebuild(driver, a, request);
+        return;
+    }
     leader = find_leader(&driver->core);
     if (leader == HM_NOBODY || leader != driver->core.self) {
         pass_on(driver, a, request, leader);
@@ -382,8 +407,8 @@ static void take_order_request(struct daemon *d, const struct asker *a, const js
 static bool is_order(const char *command)
 {
     return strcmp(command, "switchover") == 0 || strcmp(command, "pause") == 0 ||
-           strcmp(command, "resume") == 0 || strcmp(command, "member_add") == 0 ||
-           strcmp(command, "member_remove") == 0;
+           strcmp(command, "resume") == 0 || strcmp(command, "rebuild") == 0 ||
+           strcmp(command, "member_add") == 0 || strcmp(command, "member_remove") == 0;
 }
 
 static json_t *look(struct daemon *d, const char *command, const char *service)

@@ -173,6 +173,10 @@ static json_t *member_of(const struct report *r, const struct report_service *s,
     rc |= set(j, "follows", m.is_heard ? name_of(rec, m.gossip.follows) : json_null());
     rc |= set(j, "is_healthy", json_boolean(m.gossip.is_healthy));
     rc |= set(j, "wants_rebuild", json_boolean(m.gossip.wants_rebuild));
+    rc |= set(j, "is_rebuilding", json_boolean(m.gossip.is_rebuilding));
+    rc |= set(j, "rebuilt_percent",
+              m.gossip.is_rebuilding ? json_integer(m.gossip.rebuilt_percent) : json_null());
+    rc |= set(j, "rebuild_failures", json_integer(m.gossip.rebuild_failures));
     rc |= set(j, "priority", json_integer(m.gossip.priority));
     rc |= set(j, "is_nofailover", json_boolean(m.gossip.is_nofailover));
     rc |= set(j, "is_delayed", json_boolean(m.gossip.is_delayed));

@@ -35,6 +35,10 @@ static void own_gossip(const struct report *r, const struct report_service *s, s
     g->is_delayed = c->copy.is_delayed;
     g->wants_rebuild = c->wants_rebuild;
     g->sees_majority = heard > n / 2;
+    g->is_rebuilding = c->op.type == DO_REWIND || c->op.type == DO_CLONE;
+    g->rebuilt_percent = g->is_rebuilding ? s->facts.progress.percent : 0;
+    g->rebuild_failures =
+        c->op_failed == DO_REWIND || c->op_failed == DO_CLONE ? c->op_failures : 0;
 }
 
 uint64_t report_primary_offset(const struct report_service *s)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 enum {
+    FAILURES_TOLD = 3,           /* rebuilds in a row, until a person should look */
     STALL_TOLD_MS = 3600000,     /* a stall of the loop is worth a line for an hour */
     LOST_TOLD_MS = 24 * 3600000, /* what was lost, for a day */
 };
@@ -209,6 +210,22 @@ static void about_primary(struct lines *l, const struct report_service *s)
         warn(l, "%s: %s has no lease: no commit is acknowledged", name, l->r->settings->node);
 }
 
+/* What is wrong only its own member knows. */
+static void about_failures(struct lines *l, const struct report_service *s,
+                           const struct report_member *m)
+{
+    const char *name = s->settings->name, *of = m->member->name;
+
+    if (m->is_self && s->facts.trouble[0] != '\0')
+        warn(l,
+             "%s: the copy of %s could not be rebuilt, %u times: %.64s; mend that, then 'hamgr "
+             "rebuild %s'",
+             name, of, m->gossip.rebuild_failures, s->facts.trouble, of);
+    else
+        warn(l, "%s: the copy of %s could not be rebuilt, %u times: 'hamgr status' there says why",
+             name, of, m->gossip.rebuild_failures);
+}
+
 /* A copy that does not stream cannot take over without loss, or at all. */
 static void about_standby(struct lines *l, const struct report_service *s,
                           const struct report_member *m)
@@ -221,8 +238,12 @@ static void about_standby(struct lines *l, const struct report_service *s,
     if (m->gossip.copy == COPY_PRIMARY)
         warn(l, "%s: %s runs as a primary, but %s is the holder: it must be taken down", name, of,
              rec->member[rec->holder].name);
-    else if (m->gossip.wants_rebuild)
-        warn(l, "%s: the copy of %s diverged and must be rebuilt%s%s", name, of, colon, trouble);
+    else if (m->gossip.rebuild_failures >= FAILURES_TOLD)
+        about_failures(l, s, m);
+    else if (m->gossip.wants_rebuild && m->gossip.copy != COPY_ABSENT &&
+             m->gossip.copy != COPY_REBUILDING)
+        warn(l, "%s: the copy of %s cannot go on and must be rebuilt%s%s", name, of, colon,
+             trouble);
     else if (m->gossip.copy == COPY_REBUILDING)
         warn(l, "%s: the copy of %s is being rebuilt%s%s", name, of, colon, trouble);
     else if (m->gossip.copy != COPY_STANDBY)

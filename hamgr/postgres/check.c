@@ -1,6 +1,6 @@
 /* check.c - the settings that hamgr needs of a PostgreSQL server, as a table, and what is wrong
  * with those that a server has. */
-#include "postgres/inner.h"
+#include "postgres/check.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,6 +48,8 @@ struct asking {
     struct service *s; /* borrowed */
     service_checked *then;
     void *ctx;
+    struct service_finding findings[HM_ARRAY_LEN(checks) + 2 + CHECK_RIGHTS_MAX];
+    size_t n;
 };
 
 static const char *find(const PGresult *result, const char *name)
@@ -147,21 +149,36 @@ static void fail(const struct asking *a, const char *why)
     a->then(a->ctx, &f, 1);
 }
 
-static void answered(void *ctx, enum conn_outcome outcome, const PGresult *result, const char *why)
+static void rights_told(void *ctx, enum conn_outcome outcome, const PGresult *result,
+                        const char *why)
 {
-    struct service_finding findings[HM_ARRAY_LEN(checks) + 2];
     struct asking *a = ctx;
-    size_t n = 0;
 
     if (outcome != CONN_ANSWERED) {
         fail(a, why);
     } else {
-        look_at_version(result, &findings[n++]);
-        look_at_hints(result, &findings[n++]);
-        for (size_t i = 0; i < HM_ARRAY_LEN(checks); i++)
-            look_at(a->s, &checks[i], find(result, checks[i].name), &findings[n++]);
-        a->then(a->ctx, findings, n);
+        a->n += check_rights(a->s->config.service->replication_user, result, &a->findings[a->n]);
+        a->then(a->ctx, a->findings, a->n);
     }
+    free(a);
+}
+
+static void answered(void *ctx, enum conn_outcome outcome, const PGresult *result, const char *why)
+{
+    struct asking *a = ctx;
+    char sql[CHECK_SQL_MAX];
+
+    if (outcome == CONN_ANSWERED) {
+        look_at_version(result, &a->findings[a->n++]);
+        look_at_hints(result, &a->findings[a->n++]);
+        for (size_t i = 0; i < HM_ARRAY_LEN(checks); i++)
+            look_at(a->s, &checks[i], find(result, checks[i].name), &a->findings[a->n++]);
+        check_rights_sql(a->s->config.service->replication_user, sql, sizeof sql);
+        if (conn_ask(a->s->watch, sql, CHECK_TIMEOUT_MS, rights_told, a))
+            return;
+        why = "it is not connected";
+    }
+    fail(a, why);
     free(a);
 }
 

@@ -33,6 +33,7 @@ enum {
     X(CTL_MEMBER_ADD, "member_add")                                                                \
     X(CTL_MEMBER_REMOVE, "member_remove")                                                          \
     X(CTL_CONFIG, "config")                                                                        \
+    X(CTL_REBUILD, "rebuild") /* of the member `to` */                                             \
     X(CTL_CHECK, "check")                                                                          \
     X(CTL_VERSION, "version")                                                                      \
     X(CTL_PING, "ping")

@@ -259,8 +259,8 @@ static bool may_connect(struct sim *w, unsigned int service, unsigned int host)
     const struct sim_db *up = SIM_DB(w, service, db->follows);
 
     return (!db->lacks_log || db->is_fetching) && w->host[db->follows].is_on &&
-           sim_db_runs(w, service, db->follows) &&
-           packets_pass(w, service, db->follows, host) && !up->is_stopping &&
+           sim_db_runs(w, service, db->follows) && packets_pass(w, service, db->follows, host) &&
+           !up->is_stopping &&
            (up->run == RUN_PRIMARY || (up->run == RUN_STANDBY && db->is_fetching));
 }
 

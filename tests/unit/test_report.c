@@ -331,7 +331,7 @@ static void a_copy_that_diverged_is_told(void **state)
     (void)state;
     made_core.view.peer[DB2].gossip.wants_rebuild = true;
     made_core.view.peer[DB2].gossip.is_streaming = false;
-    warns("pg: the copy of db2 diverged and must be rebuilt\n"
+    warns("pg: the copy of db2 cannot go on and must be rebuilt\n"
           "pg: no standby streams: nobody could take over from db1\n");
 }
 

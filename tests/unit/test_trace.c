@@ -59,7 +59,7 @@ static void no_field_was_added_unnoticed(void **state)
     (void)state;
     assert_int_equal(TRACE_FORMAT, 4);
     assert_int_equal(sizeof(struct gossip), 64);
-    assert_int_equal(sizeof(struct copy), 360);
+    assert_int_equal(sizeof(struct copy), 368);
     assert_int_equal(sizeof(struct order), 160);
     assert_int_equal(sizeof(struct msg), 248);
     assert_int_equal(sizeof(struct record), 2952);
