@@ -113,6 +113,11 @@ static void hastened(struct op *op, enum conn_outcome outcome, const PGresult *r
     op_after(op, HASTEN_POLL_MS, ask_stream);
 }
 
+static void no_stream_came(struct op *op)
+{
+    op_look_for_log(op, op_succeed);
+}
+
 /* A stream that did not begin in time is told by probes; it is followed all the same. */
 static void stream_told(struct op *op, enum conn_outcome outcome, const PGresult *result,
                         const char *why)
@@ -123,7 +128,7 @@ static void stream_told(struct op *op, enum conn_outcome outcome, const PGresult
     else if (outcome != CONN_ANSWERED)
         op_succeed(op);
     else if (clock_boot_ms() - op->since_ms > HASTEN_MS)
-        op_look(op, op_look_for_log);
+        op_look(op, no_stream_came);
     else if (PQgetvalue(result, 0, 1)[0] == 't')
         op_ask_work(op, "SELECT pg_reload_conf()", ASK_MS, hastened);
     else
@@ -187,12 +192,26 @@ static void add_senders_patience(const struct op *op, char *conninfo, size_t siz
     conninfo_add(conninfo, size, "options", options);
 }
 
-/* The name is what the primary's names mean; the slot lets no second connection of this copy in. */
+static void log_is_there(struct op *op);
+
+/* Told to follow once more, and no stream: perhaps there is nothing to stream. PostgreSQL's
+ * receiver counts as streaming for a moment even then. */
 static void slot_is_there(struct op *op)
+{
+    const struct copy *seen = &op->s->seen;
+
+    op_close_fresh(op);
+    if (op->e.type == DO_FOLLOW && seen->follows == op->e.copy.member && !seen->is_streaming)
+        op_look_for_log(op, log_is_there);
+    else
+        log_is_there(op);
+}
+
+/* The name is what the primary's names mean; the slot lets no second connection of this copy in. */
+static void log_is_there(struct op *op)
 {
     char conninfo[OP_CONNINFO_MAX], name[72];
 
-    op_close_fresh(op);
     (void)op_conninfo(op, false, conninfo, sizeof conninfo); /* checked when the slot was made */
     (void)snprintf(name, sizeof name, "hamgr_%s", op_member_name(op, op->s->self));
     conninfo_add(conninfo, sizeof conninfo, "application_name", name);

@@ -63,7 +63,8 @@ static int ask(const char *conninfo, uint64_t at, uint64_t timeline)
     return found;
 }
 
-/* room[0]: from where on; room[1]: the timeline of it; number: that of the source, and the answer. */
+/* room[0]: from where on; room[1]: the timeline of it; number: that of the source, and the answer.
+ */
 static enum hm_rc look_for_log(struct op_job *job, struct hm_err *err)
 {
     int found = ask(job->conninfo, job->room[0], job->room[1]);
@@ -81,7 +82,7 @@ static void looked(struct op *op)
     char lsn[24];
 
     if (op->number != IS_GONE) {
-        op_succeed(op); /* a stream that does not begin is told by probes */
+        op->after_only(op);
         return;
     }
     op->s->lacks_log_of = op->s->notes.copy_id;
@@ -90,14 +91,15 @@ static void looked(struct op *op)
             op_member_name(op, op->e.copy.member), lsn);
 }
 
-void op_look_for_log(struct op *op)
+void op_look_for_log(struct op *op, op_step *then)
 {
     const struct copy *seen = &op->s->seen;
     struct op_job *job;
     struct hm_err err;
 
+    op->after_only = then;
     if (seen->state != COPY_STANDBY || !seen->is_final || seen->at.offset == 0) {
-        op_succeed(op);
+        then(op);
         return;
     }
     if (op->s->resolver == NULL &&

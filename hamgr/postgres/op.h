@@ -209,9 +209,9 @@ void conninfo_add(char *buffer, size_t size, const char *key, const char *value)
 bool op_conninfo(const struct op *op, bool has_hostaddr, char *buffer, size_t size);
 /* Where PostgreSQL's programs are; "" in bin_dir and a failure when not found. */
 bool op_find_programs(struct op *op, int version);
-/* lack.c. The last step of an operation: a standby does not stream; it fails when what it needs next is
- * gone from the member that the operation names, and is remembered as such. */
-void op_look_for_log(struct op *op);
+/* lack.c. A standby does not stream: the operation fails when what it needs next is gone from the
+ * member that it names, which is remembered; else `then`, also when that could not be found out. */
+void op_look_for_log(struct op *op, op_step *then);
 /* source.c. Looks whether the member that the operation names can be copied from; its timeline is
  * op->source_timeline then. Fails the operation otherwise. */
 void op_need_source(struct op *op, op_step *then);
