@@ -224,7 +224,7 @@ struct sim_db {
     bool is_final;
     bool rewind_is_impossible;
     bool lacks_log; /* what it needs next is nowhere any more: it cannot stream */
-    uint32_t life; /* of the server's processes */
+    uint32_t life;  /* of the server's processes */
     uint64_t copy_id, system_id, server_id, began_epoch;
 
     uint16_t branch;       /* of its end of log */
