@@ -364,7 +364,7 @@ static void take_rebuild(struct driver *driver, const struct asker *a, const jso
         (void)snprintf(text, sizeof text, "'%.32s' is no db member", name);
         orders_fail(driver->daemon, a, HM_BAD_INPUT, text, "'hamgr member list' shows the members");
     } else if (slot == driver->core.self) {
-        give_order(driver, a, &order);
+        orders_give(driver, a, &order);
     } else {
         pass_on(driver, a, request, slot);
     }
