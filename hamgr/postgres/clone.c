@@ -195,25 +195,6 @@ static const char *hint_of(const char *output)
     return NULL;
 }
 
-/* Programs tidy up behind an error, and say so: the reason is the line before. */
-static void describe(const struct child_end *end, char *buffer, size_t size)
-{
-    static const char *const words[] = { "error: ", "FATAL: ", "ERROR: " };
-    struct child_end shown = *end;
-    char line[CHILD_LINE_MAX];
-
-    for (size_t i = 0; i < HM_ARRAY_LEN(words); i++) {
-        const char *at = strstr(end->output, words[i]);
-
-        if (at == NULL)
-            continue;
-        (void)snprintf(line, sizeof line, "%.*s", (int)strcspn(at, "\r\n"), at);
-        shown.last = line;
-        break;
-    }
-    child_describe(&shown, buffer, size);
-}
-
 static void copied(struct op *op, const struct child_end *end)
 {
     const char *what = has_command(op) ? "rebuild_command" : "pg_basebackup";
@@ -222,7 +203,7 @@ static void copied(struct op *op, const struct child_end *end)
     struct op_job *job;
 
     if (!end->is_ok) {
-        describe(end, how, sizeof how);
+        rejoin_describe(end, how, sizeof how);
         op_fail(op, "%s failed: %.150s%s%s", what, how, hint != NULL ? ": " : "",
                 hint != NULL ? hint : "");
         return;

@@ -172,6 +172,8 @@ enum {            /* places in op->paths */
 /* A program may say nothing for so long: the source's checkpoint, or a large file. */
 enum { REJOIN_SILENCE_MS = 600000 };
 void rejoin_set_paths(struct op *op);
+/* As child_describe(); but programs tidy up behind an error, and the reason is the line before. */
+void rejoin_describe(const struct child_end *end, char *buffer, size_t size);
 /* Of the server: then its files must be left alone. */
 bool rejoin_has_processes(const struct op *op);
 /* From here on the copy never starts and has no position, until rejoin_note_made(). */

@@ -176,6 +176,24 @@ bool rejoin_has_processes(const struct op *op)
                                       seen->state != COPY_REBUILDING);
 }
 
+void rejoin_describe(const struct child_end *end, char *buffer, size_t size)
+{
+    static const char *const words[] = { "error: ", "FATAL: ", "ERROR: " };
+    struct child_end shown = *end;
+    char line[CHILD_LINE_MAX];
+
+    for (size_t i = 0; i < HM_ARRAY_LEN(words); i++) {
+        const char *at = strstr(end->output, words[i]);
+
+        if (at == NULL)
+            continue;
+        (void)snprintf(line, sizeof line, "%.*s", (int)strcspn(at, "\r\n"), at);
+        shown.last = line;
+        break;
+    }
+    child_describe(&shown, buffer, size);
+}
+
 /* --- rewind ----------------------------------------------------------------------------------- */
 
 static enum hm_rc finish_rewind(struct op_job *job, struct hm_err *err)
@@ -233,7 +251,7 @@ static void rewound(struct op *op, const struct child_end *end)
     struct op_job *job;
     char how[128];
 
-    child_describe(end, how, sizeof how);
+    rejoin_describe(end, how, sizeof how);
     if (end->is_ok && !is_same_timeline) {
         op_doing(op, "rewind: settings");
         job = op_new_job(op, accept_rewind);

@@ -1,6 +1,7 @@
 """What clients see of each fault, measured again and again; and what hamgr costs when idle.
 
     bench.py [--times N] [ROW...]     the table, also as build/bench.json
+    bench.py rejoin [--times N] [--mib N]   how long a copy with 1 GiB takes to come back, on a disk
     bench.py soak [--minutes N]       full load on all cores and the disk: no change of primary
     bench.py --list"""
 
@@ -14,6 +15,7 @@ import sys
 
 import cluster as clusters
 import lab
+import rejoin
 import scenarios
 from cluster import Kind
 from lab import let_pass, now
@@ -230,9 +232,30 @@ def soak(minutes):
             scratch.with_name(f'{scratch.name}-{i}').unlink(missing_ok=True)
 
 
+def come_back(times, mib):
+    """Copies of some size come back: by a rewind, by a clone, and though they are killed meanwhile."""
+    cluster = clusters.Cluster(Kind(on_disk=True), 'release')
+    cluster.start()
+    rejoin.fill(cluster, mib)
+    size = cluster.query("SELECT pg_size_pretty(pg_database_size('postgres'))")
+    print(f'copy of {size}; seconds from the boot of its host until it streams')
+    is_met = True
+    for what, scenario, target in (('rewound', rejoin.rewound, 5), ('cloned', rejoin.not_rewound, None),
+                                   ('killed thrice while cloned', rejoin.killed_meanwhile, None)):
+        backs = [scenario(cluster).back_s for _ in range(times)]
+        median = quantile(backs, 0.5)
+        is_met = is_met and (target is None or median <= target)
+        print(f'{what:28}runs {times}  min {min(backs):.1f}  median {median:.1f}  max {max(backs):.1f}'
+              + (f'  target <= {target}: {"met" if median <= target else "missed"}' if target else ''),
+              flush=True)
+    cluster.close()
+    return 0 if is_met else 1
+
+
 def main():
     parser = argparse.ArgumentParser(description='What clients see of each fault.')
     parser.add_argument('--times', type=int, default=10)
+    parser.add_argument('--mib', type=int, default=1024)
     parser.add_argument('--minutes', type=float, default=30)
     parser.add_argument('--list', action='store_true')
     parser.add_argument('rows', nargs='*')
@@ -245,6 +268,8 @@ def main():
     lab.guard_exit()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     lab.sweep()
+    if args.rows == ['rejoin']:
+        return come_back(min(args.times, 3), args.mib)
     return soak(args.minutes) if args.rows == ['soak'] else table(args)
 
 
