@@ -45,6 +45,8 @@ struct service_host {
     /* Send this to that member's hamgrd; what it gives comes by take_log. False: no link, ask again
      * later. NULL: there are no links. */
     bool (*ask_log)(void *ctx, uint8_t member, const struct service_log_ask *ask);
+    /* What that member told of itself within the lease time. False: nothing. NULL: nobody does. */
+    bool (*look_at_peer)(void *ctx, uint8_t member, struct gossip *ret);
 };
 
 struct service_config {
@@ -53,6 +55,25 @@ struct service_config {
     const struct settings_service *service; /* borrowed */
     uint64_t incarnation;                   /* of this member */
     struct service_host host;
+};
+
+enum { SERVICE_SLOTS_MAX = 16, SERVICE_DROPS_MAX = 4 };
+
+/* A replication slot that this member keeps for another copy. */
+struct service_slot {
+    char name[64];
+    char member[HM_NAME_MAX]; /* empty: one that left the cluster */
+    bool is_active;           /* a copy streams by it */
+    uint64_t held_bytes;      /* of the log, that it keeps from being removed */
+};
+
+/* One that was dropped although its copy may come back: that is cloned then. */
+struct service_drop {
+    char member[HM_NAME_MAX]; /* empty: one that left the cluster */
+    char why[48];
+    uint64_t held_bytes;
+    hm_ms at_ms, wall_ms;
+    bool is_over; /* the member streams again */
 };
 
 /* Facts about the service for `hamgr status`, beyond what the core needs. */
@@ -65,7 +86,12 @@ struct service_facts {
     char lost[160];    /* diverged log that was set aside here since hamgrd started; empty: none */
     uint64_t received; /* a standby's positions, bytes */
     uint64_t replayed;
-    hm_ms answered_ms; /* boot time of the newest answer; 0: never */
+    uint64_t slot_max_bytes; /* in force; 0: only the disk counts */
+    size_t slots_n;
+    struct service_slot slot[SERVICE_SLOTS_MAX];
+    size_t drops_n;
+    struct service_drop drop[SERVICE_DROPS_MAX]; /* the newest last */
+    hm_ms answered_ms;                           /* boot time of the newest answer; 0: never */
 };
 
 /* What `hamgr check` found about one thing, and the next step where it is not right. */

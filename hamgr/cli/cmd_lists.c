@@ -3,6 +3,16 @@
 
 #include <string.h>
 
+static void print_dropped_slot(struct cli *c, const json_t *d)
+{
+    char text[300], size[24];
+
+    print_bytes(size, (uint64_t)print_number(d, "held_bytes"));
+    (void)snprintf(text, sizeof text, "%s: the slot of %.64s was dropped here at %s: %.64s",
+                   print_text(d, "time"), print_text(d, "member"), size, print_text(d, "why"));
+    print_wrapped(c, PRINT_PLAIN, "  ", text);
+}
+
 void cli_print_history(struct cli *c, const json_t *history)
 {
     const json_t *services = json_object_get(history, "services"), *s, *change;
@@ -30,6 +40,8 @@ void cli_print_history(struct cli *c, const json_t *history)
             print_add(&l, PRINT_PLAIN, print_text(change, "reason"));
             print_end(&l);
         }
+        for (k = json_array_size(json_object_get(s, "dropped_slots")); k > 0; k--)
+            print_dropped_slot(c, json_array_get(json_object_get(s, "dropped_slots"), k - 1));
     }
 }
 

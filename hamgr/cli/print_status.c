@@ -206,6 +206,27 @@ static void print_head(struct cli *c, const json_t *s)
     print_end(&l);
 }
 
+/* "log kept here for db2 16 MB, db3 1.2 GB (away)" */
+static void print_slots(struct cli *c, const json_t *s)
+{
+    const json_t *slots = json_object_get(s, "slots"), *slot;
+    char text[400] = "log kept here for ", size[24];
+    size_t i, n = strlen(text);
+
+    json_array_foreach(slots, i, slot)
+    {
+        const char *member = print_text(slot, "member");
+
+        print_bytes(size, (uint64_t)print_number(slot, "held_bytes"));
+        if (n < sizeof text)
+            n += (size_t)snprintf(text + n, sizeof text - n, "%s%s %s%s", i > 0 ? ", " : "",
+                                  member[0] != '\0' ? member : print_text(slot, "name"), size,
+                                  print_is(slot, "is_active") ? " (streams)" : "");
+    }
+    if (i > 0)
+        print_wrapped(c, PRINT_DIM, "  ", text);
+}
+
 static void print_service(struct cli *c, const json_t *s, const char *node)
 {
     const json_t *members = json_object_get(s, "members"), *m;
@@ -234,6 +255,7 @@ static void print_service(struct cli *c, const json_t *s, const char *node)
     }
     print_titles(c, shift);
     json_array_foreach(members, i, m) print_member(c, s, m, shift);
+    print_slots(c, s);
 }
 
 static void empty_line(struct cli *c)

@@ -213,6 +213,18 @@ static enum hm_rc open_fence(struct driver *d, struct hm_err *err)
     return ad_fence_new(&config, &d->fence, err);
 }
 
+static bool look_at_peer(void *ctx, uint8_t member, struct gossip *ret)
+{
+    const struct core *c = &((struct driver *)ctx)->core;
+    const struct record *r = core_record(c);
+    const struct gossip *g =
+        r != NULL ? view_recent(&c->view, member, clock_boot_ms() - r->ttl_ms) : NULL;
+
+    if (g != NULL)
+        *ret = *g;
+    return g != NULL;
+}
+
 static enum hm_rc open_service(struct driver *d, struct hm_err *err)
 {
     struct service_config config = {
@@ -225,7 +237,8 @@ static enum hm_rc open_service(struct driver *d, struct hm_err *err)
                   .on_done = on_done,
                   .on_died = on_died,
                   .start_unit = start_unit,
-                  .ask_log = pass_log_ask },
+                  .ask_log = pass_log_ask,
+                  .look_at_peer = look_at_peer },
     };
 
     if (d->settings->kind != SERVICE_POSTGRES)

@@ -134,6 +134,15 @@ static json_t *facts_of(const struct report_service *s)
                      text_or_null(s->facts.lost));
 }
 
+static int add_slots(json_t *j, const struct service_facts *f)
+{
+    int rc =
+        set(j, "slot_max_bytes", f->slot_max_bytes != 0 ? bytes(f->slot_max_bytes) : json_null());
+
+    rc |= set(j, "slots", report_slots(f));
+    return rc | set(j, "dropped_slots", report_dropped_slots(f));
+}
+
 static json_t *link_of(const struct report *r, const char *name)
 {
     struct link_state link = { .is_up = false };
@@ -250,6 +259,7 @@ static json_t *service_of(const struct report *r, const struct report_service *s
     rc |= set(j, "voters", voters_of(r, s));
     rc |= set(j, "fence", fence_of(s, r->now_ms));
     rc |= set(j, "members", members_of(r, s));
+    rc |= add_slots(j, &s->facts);
     return rc == 0 ? j : NULL;
 }
 
@@ -344,7 +354,8 @@ static json_t *changes_of(const struct report *r, const struct report_service *s
                                                     "time", at, "holder", name_of(rec, c->holder),
                                                     "reason", reason_name(c->reason)));
     }
-    return json_pack("{s:s,s:o}", "name", s->settings->name, "changes", rc == 0 ? list : NULL);
+    return json_pack("{s:s,s:o,s:o}", "name", s->settings->name, "changes", rc == 0 ? list : NULL,
+                     "dropped_slots", report_dropped_slots(&s->facts));
 }
 
 json_t *report_history(const struct report *r, const char *service)

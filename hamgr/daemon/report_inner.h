@@ -27,6 +27,11 @@ void report_look(const struct report *r, const struct report_service *s, uint8_t
 /* The furthest position known of the primary; 0: none. */
 uint64_t report_primary_offset(const struct report_service *s);
 
+/* The slots that this member keeps, and the newest that it dropped although their copies may come
+ * back (report_slots.c). The caller owns them; NULL: no memory. */
+json_t *report_slots(const struct service_facts *f);
+json_t *report_dropped_slots(const struct service_facts *f);
+
 /* Voters of the record, and those heard within the lease time. */
 void report_voters(const struct report *r, const struct report_service *s, unsigned *ret_n,
                    unsigned *ret_heard);

@@ -311,6 +311,45 @@ static void about_copies(struct lines *l, const struct report_service *s)
              rec->member[rec->holder].name);
 }
 
+/* "850 MB", "5.1 GB" */
+static const char *size(uint64_t bytes, char text[24])
+{
+    double mb = (double)bytes / (1 << 20);
+
+    if (mb < 1000)
+        (void)snprintf(text, 24, "%.0f MB", mb);
+    else
+        (void)snprintf(text, 24, "%.1f GB", mb / 1024);
+    return text;
+}
+
+/* What is kept for another is lost to this disk; and who is not waited for must be made anew. */
+static void about_slots(struct lines *l, const struct report_service *s)
+{
+    const char *name = s->settings->name, *node = l->r->settings->node;
+    const struct service_facts *f = &s->facts;
+    char held[24], most[24], ago[24];
+
+    for (size_t i = 0; i < f->drops_n; i++) {
+        const struct service_drop *d = &f->drop[i];
+
+        if (!d->is_over)
+            warn(l,
+                 "%s: %s dropped the slot of %s at %s, %s ago: %s: it is cloned when it comes back",
+                 name, node, d->member, size(d->held_bytes, held),
+                 span(l->r->now_ms - d->at_ms, ago), d->why);
+    }
+    for (size_t i = 0; i < f->slots_n; i++) {
+        const struct service_slot *slot = &f->slot[i];
+
+        if (f->slot_max_bytes != 0 && slot->held_bytes > f->slot_max_bytes / 2)
+            warn(l, "%s: %s keeps %s of log for %s: its slot %s %s (slot_max_bytes)", name, node,
+                 size(slot->held_bytes, held), slot->member,
+                 slot->is_active ? "streams, but may hold only" : "is dropped above",
+                 size(f->slot_max_bytes, most));
+    }
+}
+
 static void about_durability(struct lines *l, const struct report_service *s)
 {
     const struct record *rec = report_record(s->core);
@@ -340,6 +379,7 @@ size_t report_warnings(const struct report *r, char lines[][160], size_t lines_m
         about_durability(&l, &r->service[i]);
         about_copies(&l, &r->service[i]);
         about_lost(&l, &r->service[i]);
+        about_slots(&l, &r->service[i]);
         about_fence(&l, &r->service[i]);
         about_file(&l, &r->service[i]);
         /* The links are those of all services, so that the first one tells of silent voters. */

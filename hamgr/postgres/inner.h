@@ -90,22 +90,14 @@ void postgres_slot_name(char *buffer, size_t size, const char *member, uint64_t 
 /* The member and copy id that a slot's name stands for; false: not one of ours. */
 bool postgres_slot_parse(const struct record *r, const char *slot_name, uint8_t *ret_slot,
                          uint64_t *ret_copy_id);
-/* slots.c: every now and then drops slots of copies that are gone. */
+/* slots.c: keeps a slot for every other copy. */
 struct slots;
 enum hm_rc slots_new(struct service *s, struct slots **ret, struct hm_err *err) HM_MUST_CHECK;
 void slots_free(struct slots *l);
-struct slot_seen {
-    char name[64];
-    bool is_active;
-};
 /* Members changed: look soon. */
 void slots_hasten(struct slots *l);
-/* A slot of a member that was removed; on a primary, even if somebody streams from it. */
-bool slot_is_of_no_member(const struct record *r, const char *name, bool is_standby);
-/* Nobody will come back to slot `at` of the n that are there: its member streams as another copy,
- * or this is a standby, and nobody streams from those. */
-bool slot_is_stale(const struct record *r, const struct slot_seen *all, size_t n, size_t at,
-                   bool is_standby);
+/* Fills in what the slots hold back, and which were dropped. */
+void slots_describe(const struct slots *l, struct service_facts *ret);
 /* Writes the value of synchronous_standby_names: (empty, 0) is the empty one. False: it does not
  * fit, or the record does not know a member of the pair. */
 bool postgres_names_value(const struct record *r, enum names_state names, const struct pair *pair,

@@ -192,10 +192,10 @@ static void close_service(struct service *s)
 {
     if (s->probe != NULL)
         postgres_op_drop(s);
-    slots_free(s->slots);
     conn_free(s->work);
     conn_free(s->watch);
     worker_free(s->worker);
+    slots_free(s->slots); /* its look at the disk is the worker's */
     probe_free(s->probe);
     free(s->signal_job);
     postgres_drop_gives(s);
@@ -285,6 +285,7 @@ static void note_fence(struct service *s, bool is_there, const struct fence_repo
 static void describe(const struct service *s, struct service_facts *ret)
 {
     *ret = s->facts;
+    slots_describe(s->slots, ret);
     if (s->probe->trouble[0] != 0)
         (void)snprintf(ret->trouble, sizeof ret->trouble, "%s", s->probe->trouble);
 }

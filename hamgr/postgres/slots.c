@@ -1,187 +1,295 @@
-/* slots.c - drops replication slots that nobody will come back to, before what they keep fills the
- * disk.
+/* slots.c - asks the server for its slots every few seconds, and does what slots_plan.c says.
  *
- * Each rewind and each clone makes another copy, with a slot of another name; and a former primary
- * keeps the slots of those who left it. Only slots that bear our name are looked at, and only one
- * that was in nobody's use in two rounds in a row is dropped: a copy makes its slot before it
- * connects. A member that was removed may still stream: its connection is ended first. A connection
- * of its own for each round keeps a slow disk away from the operations. */
-#include "postgres/inner.h"
+ * A connection of its own for each round keeps a slow disk away from the operations. */
+#include "postgres/slots.h"
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "postgres/op.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 enum {
-    SLOTS_ROUND_MS = 15000,
-    SLOTS_SOON_MS = 200,
-    SLOTS_ASK_MS = 5000,
-    SLOTS_MAX = 32,
-    SLOT_NAME_BYTES = 64
+    ROUND_MS = 5000,
+    SOON_MS = 1500,  /* something changed, or a limit is near */
+    HASTEN_MS = 200, /* members changed */
+    ASK_MS = 5000,
+    CHECKPOINT_MS = 600000,
+    NEAR_PERCENT = 25, /* free, of the disk of the log: looked at more often */
+};
+
+struct disk_look {
+    struct worker_job base;
+    struct slots *slots;
+    char path[SETTINGS_PATH_MAX + 16];
+    uint64_t size, free; /* 0, 0: it cannot be looked at */
 };
 
 struct slots {
     struct service *s;
-    struct event *timer; /* owned */
-    struct conn *conn;   /* owned; NULL: no round is under way */
-    char stale[SLOTS_MAX][SLOT_NAME_BYTES];
-    size_t stale_n; /* in the last round */
-    char doomed[SLOTS_MAX][SLOT_NAME_BYTES];
-    size_t doomed_n; /* still to be dropped in this one */
+    struct event *timer; /* owned: the next round */
+    struct conn *conn;   /* owned; NULL: the server is not being asked */
+    struct disk_look disk;
+    struct slots_memory memory;
+    struct slot_step step[SLOT_STEPS_MAX];
+    size_t n, at;
+    bool is_under_way; /* a round */
+    bool is_near;      /* a limit */
+    bool has_changed;  /* in this round, other than by advancing */
+    struct log_repeat trouble;
+    struct service_facts facts; /* of it only what slots_describe() gives */
 };
 
-static void arm(struct slots *l, hm_ms in_ms)
-{
-    const struct timeval tv = { .tv_sec = in_ms / 1000, .tv_usec = in_ms % 1000 * 1000 };
+static void take_step(struct slots *l);
 
-    (void)evtimer_add(l->timer, &tv); /* no memory: slots are kept, and PostgreSQL limits them */
+/* --- rounds ------------------------------------------------------------------------------------
+ */
+
+static void arm(struct event *timer, hm_ms ms)
+{
+    const struct timeval tv = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };
+
+    (void)evtimer_add(timer, &tv); /* no memory: slots are kept, and PostgreSQL limits them */
 }
 
 static void end_round(struct slots *l)
 {
+    bool is_soon = l->has_changed || l->is_near;
+
+    l->is_under_way = false;
     conn_free(l->conn);
     l->conn = NULL;
-    l->doomed_n = 0;
-    arm(l, SLOTS_ROUND_MS);
+    l->n = l->at = 0;
+    l->has_changed = false;
+    arm(l->timer, is_soon ? SOON_MS : ROUND_MS);
 }
 
-/* hamgr_SOMEBODY_ and sixteen digits: nobody else names a slot so. */
-static bool is_ours(const char *name)
+static void give_up_round(struct slots *l)
 {
-    size_t n = strlen(name);
-
-    return strncmp(name, "hamgr_", 6) == 0 && n > 6 + 1 + 16 && name[n - 17] == '_' &&
-           strspn(name + n - 16, "0123456789abcdef") == 16;
+    l->has_changed = false;
+    l->is_near = false;
+    end_round(l);
 }
 
-bool slot_is_of_no_member(const struct record *r, const char *name, bool is_standby)
+/* --- what was done -----------------------------------------------------------------------------
+ */
+
+static const char *member_name(const struct slots *l, uint8_t member)
 {
-    uint64_t copy_id;
-    uint8_t member;
-
-    return !is_standby && is_ours(name) && !postgres_slot_parse(r, name, &member, &copy_id);
+    return member < HM_MEMBERS_MAX ? l->s->record.member[member].name : "";
 }
 
-bool slot_is_stale(const struct record *r, const struct slot_seen *all, size_t n, size_t at,
-                   bool is_standby)
+static void note_drop(struct slots *l, const struct slot_step *step, const char *why)
 {
-    uint8_t member, other;
-    uint64_t copy_id;
+    struct service_facts *f = &l->facts;
+    struct service_drop *d;
 
-    if (all[at].is_active || !is_ours(all[at].name))
-        return false;
-    if (is_standby || !postgres_slot_parse(r, all[at].name, &member, &copy_id))
-        return true; /* nobody streams from a standby; or the member was removed */
-    for (size_t i = 0; i < n; i++)
-        if (all[i].is_active && postgres_slot_parse(r, all[i].name, &other, &copy_id) &&
-            other == member)
-            return true; /* it has come back as another copy */
-    return false;
+    if (f->drops_n == SERVICE_DROPS_MAX)
+        memmove(&f->drop[0], &f->drop[1], --f->drops_n * sizeof f->drop[0]);
+    d = &f->drop[f->drops_n++];
+    *d = (struct service_drop){ .held_bytes = step->held,
+                                .at_ms = clock_boot_ms(),
+                                .wall_ms = clock_wall_ms() };
+    (void)snprintf(d->member, sizeof d->member, "%s", member_name(l, step->member));
+    (void)snprintf(d->why, sizeof d->why, "%s", why);
+    log_warn("slot dropped service=%s slot=%s member=%s held_bytes=%llu: %s: that copy must be "
+             "cloned when it comes back",
+             l->s->config.service->name, step->name, d->member, (unsigned long long)step->held,
+             why);
 }
 
-static void drop_next(struct slots *l);
+static void tell(struct slots *l, const struct slot_step *step)
+{
+    const char *service = l->s->config.service->name;
 
-static void dropped(void *ctx, enum conn_outcome outcome, const PGresult *result, const char *why)
+    switch (step->act) {
+    case SLOT_CREATE:
+        log_notice("slot made service=%s slot=%s: %s finds its log here, too", service, step->name,
+                   member_name(l, step->member));
+        break;
+    case SLOT_ADVANCE:
+        break;
+    case SLOT_DROP_REMOVED:
+        log_notice("slot dropped service=%s slot=%s: its member left the cluster", service,
+                   step->name);
+        break;
+    case SLOT_DROP_STALE:
+        log_notice("slot dropped service=%s slot=%s: nobody will come back to it", service,
+                   step->name);
+        break;
+    case SLOT_DROP_LOST:
+        note_drop(l, step, "PostgreSQL removed what it held back");
+        break;
+    case SLOT_DROP_LIMIT:
+        note_drop(l, step, "it held back more than slot_max_bytes");
+        break;
+    case SLOT_DROP_DISK:
+        note_drop(l, step, "the disk of the log runs short");
+        break;
+    }
+}
+
+/* What is refused in every round is told once. A copy that came back has its slot in use. */
+static void tell_refusal(struct slots *l, const struct slot_step *step, const char *why)
+{
+    const char *state = conn_sqlstate(l->conn);
+    uint64_t hidden;
+
+    if (strcmp(state, "55006") == 0 || !log_repeat_starts(&l->trouble, clock_boot_ms(), &hidden))
+        return;
+    log_warn("slot service=%s slot=%s: %s%s", l->s->config.service->name, step->name,
+             strcmp(state, "53400") == 0 ? "raise max_replication_slots here: " : "", why);
+}
+
+/* --- steps -------------------------------------------------------------------------------------
+ */
+
+static void next_step(struct slots *l)
+{
+    l->at++;
+    take_step(l);
+}
+
+static void checkpointed(void *ctx, enum conn_outcome outcome, const PGresult *result,
+                         const char *why)
 {
     struct slots *l = ctx;
-    const char *name = l->doomed[l->doomed_n];
 
     (void)result;
-    if (outcome == CONN_ANSWERED)
-        log_notice("slot dropped service=%s slot=%s: nobody will come back to it",
-                   l->s->config.service->name, name);
-    else
-        log_warn("slot not dropped service=%s slot=%s why=\"%s\"", l->s->config.service->name, name,
-                 why);
-    drop_next(l);
+    if (outcome != CONN_ANSWERED)
+        log_warn("log not removed yet service=%s: %s", l->s->config.service->name, why);
+    next_step(l);
 }
 
-static void drop_next(struct slots *l)
+static void stepped(void *ctx, enum conn_outcome outcome, const PGresult *result, const char *why)
 {
-    const char *name;
-    char sql[512];
+    struct slots *l = ctx;
+    const struct slot_step *step = &l->step[l->at];
 
-    if (l->doomed_n == 0) {
+    (void)result;
+    if (outcome == CONN_LOST || outcome == CONN_LATE) {
+        give_up_round(l);
+        return;
+    }
+    if (outcome == CONN_ANSWERED) {
+        tell(l, step);
+        l->has_changed |= step->act != SLOT_ADVANCE;
+        /* Only a checkpoint removes log: the next round must see what this one gave. */
+        if (step->act == SLOT_DROP_DISK &&
+            conn_ask(l->conn, "CHECKPOINT", CHECKPOINT_MS, checkpointed, l))
+            return;
+    } else {
+        tell_refusal(l, step, why);
+    }
+    next_step(l);
+}
+
+/* Names are letters, digits and underscores only. Whoever streams by a slot must have let go of it
+ * before it can be dropped. */
+static void take_step(struct slots *l)
+{
+    const struct slot_step *step = &l->step[l->at];
+    const char *name = step->name;
+    char sql[640], lsn[24];
+
+    if (l->at >= l->n) {
         end_round(l);
         return;
     }
-    name = l->doomed[--l->doomed_n]; /* letters, digits and underscores only */
-    (void)snprintf(sql, sizeof sql,
-                   "DO $$BEGIN"
-                   " PERFORM pg_terminate_backend(active_pid) FROM pg_replication_slots"
-                   " WHERE slot_name = '%s' AND active;"
-                   " FOR i IN 1..40 LOOP"
-                   " EXIT WHEN NOT EXISTS"
-                   " (SELECT FROM pg_replication_slots WHERE slot_name = '%s' AND active);"
-                   " PERFORM pg_sleep(0.05); END LOOP;"
-                   " PERFORM pg_drop_replication_slot('%s'); END$$",
-                   name, name, name);
-    if (!conn_ask(l->conn, sql, SLOTS_ASK_MS, dropped, l))
-        end_round(l);
+    if (step->act == SLOT_CREATE) {
+        (void)snprintf(sql, sizeof sql, "SELECT pg_create_physical_replication_slot('%s', true)",
+                       name);
+    } else if (step->act == SLOT_ADVANCE) {
+        print_lsn(lsn, sizeof lsn, step->to);
+        (void)snprintf(sql, sizeof sql, "SELECT pg_replication_slot_advance('%s', '%s')", name,
+                       lsn);
+    } else if (step->is_active) {
+        (void)snprintf(sql, sizeof sql,
+                       "DO $$BEGIN"
+                       " PERFORM pg_terminate_backend(active_pid) FROM pg_replication_slots"
+                       " WHERE slot_name = '%s' AND active;"
+                       " FOR i IN 1..40 LOOP"
+                       " EXIT WHEN NOT EXISTS"
+                       " (SELECT FROM pg_replication_slots WHERE slot_name = '%s' AND active);"
+                       " PERFORM pg_sleep(0.05); END LOOP;"
+                       " PERFORM pg_drop_replication_slot('%s'); END$$",
+                       name, name, name);
+    } else {
+        (void)snprintf(sql, sizeof sql, "SELECT pg_drop_replication_slot('%s')", name);
+    }
+    if (!conn_ask(l->conn, sql, ASK_MS, stepped, l))
+        give_up_round(l);
 }
 
-static bool was_stale(const struct slots *l, const char *name)
+/* --- what is there -----------------------------------------------------------------------------
+ */
+
+static const char look_sql[] =
+    "SELECT p.lsn - '0/0', slot_name, active, wal_status = 'lost', restart_lsn - '0/0'"
+    " FROM (SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()"
+    "   ELSE pg_current_wal_lsn() END AS lsn) p"
+    " LEFT JOIN pg_replication_slots ON slot_type = 'physical' AND slot_name LIKE 'hamgr\\_%'";
+enum { SEEN_END, SEEN_NAME, SEEN_ACTIVE, SEEN_LOST, SEEN_RESTART };
+
+static void read_slots(const PGresult *result, struct slots_seen *seen)
 {
-    for (size_t i = 0; i < l->stale_n; i++)
-        if (strcmp(l->stale[i], name) == 0)
+    *seen = (struct slots_seen){ .n = 0 };
+    for (int i = 0; i < PQntuples(result) && seen->n < SLOTS_MAX; i++) {
+        struct slot *slot = &seen->slot[seen->n];
+
+        seen->end = strtoull(PQgetvalue(result, i, SEEN_END), NULL, 10);
+        if (PQgetisnull(result, i, SEEN_NAME) != 0)
+            continue;
+        (void)snprintf(slot->name, sizeof slot->name, "%s", PQgetvalue(result, i, SEEN_NAME));
+        slot->is_active = PQgetvalue(result, i, SEEN_ACTIVE)[0] == 't';
+        slot->is_lost = PQgetvalue(result, i, SEEN_LOST)[0] == 't';
+        slot->restart = strtoull(PQgetvalue(result, i, SEEN_RESTART), NULL, 10);
+        seen->n++;
+    }
+}
+
+static void note_facts(struct slots *l, const struct slots_seen *seen)
+{
+    struct service_facts *f = &l->facts;
+
+    f->slots_n = 0;
+    for (size_t i = 0; i < seen->n && f->slots_n < SERVICE_SLOTS_MAX; i++) {
+        struct service_slot *fact = &f->slot[f->slots_n++];
+        uint8_t member = HM_NOBODY;
+        uint64_t copy_id;
+
+        memcpy(fact->name, seen->slot[i].name, sizeof fact->name);
+        (void)postgres_slot_parse(&l->s->record, fact->name, &member, &copy_id);
+        (void)snprintf(fact->member, sizeof fact->member, "%s", member_name(l, member));
+        fact->is_active = seen->slot[i].is_active;
+        fact->held_bytes = slot_held(seen, &seen->slot[i]);
+    }
+}
+
+static bool is_limit_near(const struct slots_world *w, const struct slots_seen *seen)
+{
+    if (w->disk_size != 0 && w->disk_free / NEAR_PERCENT < w->disk_size / 100)
+        return true;
+    for (size_t i = 0; i < seen->n; i++)
+        if (w->max_bytes != 0 && slot_held(seen, &seen->slot[i]) > w->max_bytes / 2)
             return true;
     return false;
 }
 
-/* Columns: slot_name, active, pg_is_in_recovery(). */
-static void told(void *ctx, enum conn_outcome outcome, const PGresult *result, const char *why)
+/* Whose slot was dropped streams again. */
+static void end_drops(struct slots *l, const struct slots_world *w)
 {
-    struct slots *l = ctx;
-    struct slot_seen seen[SLOTS_MAX];
-    char stale[SLOTS_MAX][SLOT_NAME_BYTES];
-    size_t n = 0, stale_n = 0;
-    bool is_standby = false;
+    for (size_t i = 0; i < l->facts.drops_n; i++) {
+        struct service_drop *d = &l->facts.drop[i];
+        uint8_t member = record_find_name(w->record, d->member);
+        const struct gossip *g = member < HM_MEMBERS_MAX ? w->peer[member] : NULL;
 
-    (void)why; /* the probe tells what is wrong with the server */
-    if (outcome != CONN_ANSWERED) {
-        l->stale_n = 0;
-        end_round(l);
-        return;
+        d->is_over |= member >= HM_MEMBERS_MAX || member == w->record->holder ||
+                      (g != NULL && g->copy == COPY_STANDBY && g->is_streaming);
     }
-    for (int i = 0; i < PQntuples(result) && n < SLOTS_MAX; i++, n++) {
-        (void)snprintf(seen[n].name, sizeof seen[n].name, "%s", PQgetvalue(result, i, 0));
-        seen[n].is_active = PQgetvalue(result, i, 1)[0] == 't';
-        is_standby = PQgetvalue(result, i, 2)[0] == 't';
-    }
-    l->doomed_n = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (slot_is_of_no_member(&l->s->record, seen[i].name, is_standby)) {
-            memcpy(l->doomed[l->doomed_n++], seen[i].name, SLOT_NAME_BYTES);
-            continue;
-        }
-        if (!slot_is_stale(&l->s->record, seen, n, i, is_standby))
-            continue;
-        memcpy(stale[stale_n++], seen[i].name, SLOT_NAME_BYTES);
-        if (was_stale(l, seen[i].name))
-            memcpy(l->doomed[l->doomed_n++], seen[i].name, SLOT_NAME_BYTES);
-    }
-    memcpy(l->stale, stale, stale_n * SLOT_NAME_BYTES);
-    l->stale_n = stale_n;
-    drop_next(l);
-}
-
-static void up(void *ctx)
-{
-    struct slots *l = ctx;
-
-    if (!conn_ask(l->conn,
-                  "SELECT slot_name, active, pg_is_in_recovery() FROM pg_replication_slots WHERE "
-                  "slot_type = 'physical' AND slot_name LIKE 'hamgr\\_%'",
-                  SLOTS_ASK_MS, told, l))
-        end_round(l);
-}
-
-static void down(void *ctx, const char *why)
-{
-    (void)why;
-    end_round(ctx);
 }
 
 /* A frozen standby may be asked for its log, and a copy on its way to something else is left alone.
@@ -190,36 +298,128 @@ static bool may_look(const struct service *s)
 {
     const struct copy *seen = &s->seen;
 
-    if (s->op != NULL || s->record.epoch == 0)
+    if (s->op != NULL || s->record.epoch == 0 || s->self == HM_NOBODY || !s->is_followed)
         return false;
     return (seen->state == COPY_STANDBY && seen->is_streaming) ||
            (seen->state == COPY_PRIMARY && s->record.holder == s->self);
 }
 
-static void on_timer(evutil_socket_t fd, short what, void *arg)
+static void plan(struct slots *l, const struct slots_seen *seen)
 {
-    struct slots *l = arg;
+    const struct service_host *host = &l->s->config.host;
+    struct gossip peer[HM_MEMBERS_MAX];
+    struct slots_world w = { .record = &l->s->record,
+                             .self = l->s->self,
+                             .timeline = l->s->seen.at.timeline,
+                             .max_bytes = l->s->config.service->slot_max_bytes,
+                             .disk_size = l->disk.size,
+                             .disk_free = l->disk.free,
+                             .now_ms = clock_boot_ms() };
+
+    for (uint8_t m = 0; m < HM_MEMBERS_MAX; m++)
+        if (host->look_at_peer != NULL && host->look_at_peer(host->ctx, m, &peer[m]))
+            w.peer[m] = &peer[m];
+    note_facts(l, seen);
+    end_drops(l, &w);
+    l->is_near = is_limit_near(&w, seen);
+    l->n = slots_plan(&w, seen, &l->memory, l->step);
+}
+
+static void told(void *ctx, enum conn_outcome outcome, const PGresult *result, const char *why)
+{
+    struct slots *l = ctx;
+    struct slots_seen seen;
+
+    (void)why; /* the probe tells what is wrong with the server */
+    if (outcome != CONN_ANSWERED || !may_look(l->s)) {
+        give_up_round(l);
+        return;
+    }
+    read_slots(result, &seen);
+    plan(l, &seen);
+    if (l->n == 0)
+        (void)log_repeat_ends(&l->trouble);
+    l->at = 0;
+    take_step(l);
+}
+
+static void up(void *ctx)
+{
+    struct slots *l = ctx;
+
+    if (!conn_ask(l->conn, look_sql, ASK_MS, told, l))
+        give_up_round(l);
+}
+
+static void down(void *ctx, const char *why)
+{
+    (void)why;
+    give_up_round(ctx);
+}
+
+/* --- the disk ----------------------------------------------------------------------------------
+ */
+
+static void look_at_disk(struct worker_job *base)
+{
+    struct disk_look *d = (struct disk_look *)base;
+    struct statvfs fs;
+
+    d->size = d->free = 0;
+    if (statvfs(d->path, &fs) != 0)
+        return;
+    d->size = (uint64_t)fs.f_blocks * fs.f_frsize;
+    d->free = (uint64_t)fs.f_bavail * fs.f_frsize;
+}
+
+static void looked_at_disk(struct worker_job *base)
+{
+    struct slots *l = ((struct disk_look *)base)->slots;
     struct conn_config config = { .base = l->s->config.base,
                                   .conninfo = l->s->conninfo,
-                                  .connect_ms = SLOTS_ASK_MS,
+                                  .connect_ms = ASK_MS,
                                   .on_up = up,
                                   .on_down = down,
                                   .ctx = l };
 
+    if (!may_look(l->s) || conn_new(&config, &l->conn, NULL) != HM_OK)
+        give_up_round(l);
+    else
+        conn_open(l->conn, false);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+    struct slots *l = arg;
+
     (void)fd;
     (void)what;
-    if (!may_look(l->s) || conn_new(&config, &l->conn, NULL) != HM_OK) {
-        l->stale_n = 0;
-        end_round(l);
+    if (!may_look(l->s)) {
+        give_up_round(l);
         return;
     }
-    conn_open(l->conn, false);
+    l->is_under_way = true;
+    l->disk.base.run = look_at_disk;
+    l->disk.base.done = looked_at_disk;
+    worker_add(l->s->worker, &l->disk.base);
 }
+
+/* --- the door ----------------------------------------------------------------------------------
+ */
 
 void slots_hasten(struct slots *l)
 {
-    if (l != NULL && l->conn == NULL)
-        arm(l, SLOTS_SOON_MS);
+    if (l != NULL && !l->is_under_way)
+        arm(l->timer, HASTEN_MS);
+}
+
+void slots_describe(const struct slots *l, struct service_facts *ret)
+{
+    ret->slot_max_bytes = l->s->config.service->slot_max_bytes;
+    ret->slots_n = l->facts.slots_n;
+    memcpy(ret->slot, l->facts.slot, sizeof ret->slot);
+    ret->drops_n = l->facts.drops_n;
+    memcpy(ret->drop, l->facts.drop, sizeof ret->drop);
 }
 
 enum hm_rc slots_new(struct service *s, struct slots **ret, struct hm_err *err)
@@ -233,7 +433,9 @@ enum hm_rc slots_new(struct service *s, struct slots **ret, struct hm_err *err)
         return hm_fail(err, HM_FAILED, "no memory to look after slots");
     }
     l->s = s;
-    arm(l, SLOTS_ROUND_MS);
+    l->disk.slots = l;
+    (void)snprintf(l->disk.path, sizeof l->disk.path, "%s/pg_wal", s->config.service->data_dir);
+    arm(l->timer, SOON_MS);
     *ret = l;
     return HM_OK;
 }

@@ -205,6 +205,11 @@ const struct setting schema[] = {
       .otherwise = "as for all services", .example = "16MB", .change = CHANGES_NOTHING_LATER,
       .help = "The same for this service alone." },
 
+    { SERVICE("slot_max_bytes", TYPE_SIZE), FIELD(settings_service, slot_max_bytes), RANGE(0, SIZE_MAX_BYTES),
+      .otherwise = "no limit but the disk", .example = "10GB",
+      .help = "The most log that a member keeps for another one that is away; then its slot is dropped, and it is "
+              "cloned when it comes back. In any case, when less than 10 % of the disk of the log are free, the "
+              "slot that holds back most is dropped, if that is 5 % of the disk or more." },
     { SERVICE("rebuild_rate", TYPE_SIZE), FIELD(settings_service, rebuild_rate),
       RANGE(REBUILD_RATE_MIN, REBUILD_RATE_MAX), .otherwise = "no limit", .example = "100MB",
       .help = "The most that pg_basebackup may read from the primary in a second, when a copy is made anew." },

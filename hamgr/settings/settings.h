@@ -62,7 +62,8 @@ struct settings_service {
     enum durability durability;
     uint8_t sync_standbys;
     uint64_t max_lag_bytes;
-    uint64_t rebuild_rate;                      /* bytes a second that a clone may take; 0: any */
+    uint64_t slot_max_bytes; /* that a slot may hold back; 0: what the disk has */
+    uint64_t rebuild_rate;   /* bytes a second that a clone may take; 0: any */
     char rebuild_command[SETTINGS_COMMAND_MAX]; /* instead of pg_basebackup; empty: none */
     enum settings_room rebuild_room;
 };

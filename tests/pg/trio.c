@@ -75,6 +75,22 @@ static bool start_unit(void *ctx)
     return false;
 }
 
+/* What its gossip would say. */
+static bool look_at_peer(void *ctx, uint8_t member, struct gossip *ret)
+{
+    const struct trio *t = ((struct trio_member *)ctx)->trio;
+    const struct copy *c = &t->member[member < TRIO_N ? member : 0].copy;
+
+    if (member >= TRIO_N)
+        return false;
+    *ret = (struct gossip){ .copy = c->state,
+                            .copy_id = c->copy_id,
+                            .at = c->at,
+                            .follows = c->follows,
+                            .is_streaming = c->is_streaming };
+    return true;
+}
+
 static void write_config(const struct trio_member *m)
 {
     const struct settings_service *pg = &m->settings.service[0];
@@ -136,7 +152,8 @@ static void open_member(struct trio_member *m)
                                                .on_copy = on_copy,
                                                .on_done = on_done,
                                                .on_died = on_died,
-                                               .start_unit = start_unit } };
+                                               .start_unit = start_unit,
+                                               .look_at_peer = look_at_peer } };
     struct hm_err err;
 
     if (service_postgres.open(&config, &m->service, &err) != HM_OK)

@@ -76,48 +76,6 @@ static void foreign_slots_are_not_ours(void **state)
         assert_false(postgres_slot_parse(&r, names[i], &slot, &copy_id));
 }
 
-/* --- slots that nobody will come back to --- */
-
-static void slots_of_copies_that_are_gone_are_stale(void **state)
-{
-    struct record r = made_record();
-    struct slot_seen all[] = {
-        { .is_active = true },     { .is_active = false },
-        { .is_active = false },    { "hamgr_gone_000000001234abcd", false },
-        { "hamgr_backup", false }, { "admins_000000001234abcd", false },
-    };
-    const size_t n = HM_ARRAY_LEN(all);
-
-    (void)state;
-    postgres_slot_name(all[0].name, sizeof all[0].name, r.member[0].name, 1);
-    postgres_slot_name(all[1].name, sizeof all[1].name, r.member[0].name, 2);
-    postgres_slot_name(all[2].name, sizeof all[2].name, r.member[3].name, 3);
-    assert_false(slot_is_stale(&r, all, n, 0, false));
-    assert_true(slot_is_stale(&r, all, n, 1, false));  /* it streams as another copy */
-    assert_false(slot_is_stale(&r, all, n, 2, false)); /* it is away, and may come back */
-    assert_true(slot_is_stale(&r, all, n, 3, false));
-    assert_false(slot_is_stale(&r, all, n, 4, false));
-    assert_false(slot_is_stale(&r, all, n, 5, false));
-    for (size_t i = 0; i < n; i++) /* that member was removed: whoever streams from it goes, too */
-        assert_int_equal(slot_is_of_no_member(&r, all[i].name, false), i == 3);
-    assert_false(slot_is_of_no_member(&r, all[3].name, true));
-}
-
-static void a_standby_keeps_only_slots_in_use(void **state)
-{
-    struct record r = made_record();
-    struct slot_seen all[] = { { .is_active = true },
-                               { .is_active = false },
-                               { "hamgr_backup", false } };
-
-    (void)state;
-    postgres_slot_name(all[0].name, sizeof all[0].name, r.member[0].name, 1);
-    postgres_slot_name(all[1].name, sizeof all[1].name, r.member[3].name, 2);
-    assert_false(slot_is_stale(&r, all, 3, 0, true));
-    assert_true(slot_is_stale(&r, all, 3, 1, true));
-    assert_false(slot_is_stale(&r, all, 3, 2, true));
-}
-
 static void names_say_whom_a_commit_waits_for(void **state)
 {
     struct record r = made_record();
@@ -171,8 +129,6 @@ int main(void)
         cmocka_unit_test(the_longest_slot_fits_into_what_postgres_allows),
         cmocka_unit_test(every_slot_is_read_again),
         cmocka_unit_test(foreign_slots_are_not_ours),
-        cmocka_unit_test(slots_of_copies_that_are_gone_are_stale),
-        cmocka_unit_test(a_standby_keeps_only_slots_in_use),
         cmocka_unit_test(names_say_whom_a_commit_waits_for),
         cmocka_unit_test(names_that_do_not_fit_are_refused),
         cmocka_unit_test(a_quote_in_a_name_stays_inside),
