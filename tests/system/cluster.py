@@ -28,7 +28,7 @@ members = (
 );
 services = (
     {{ type = "postgres"; name = "pg"; data_dir = "{disk}/data"; port = {port};
-      control = "pg_ctl"; socket_dir = "{disk}/sock"; bin_dir = "{bin_dir}"; }}
+      control = "pg_ctl"; socket_dir = "{disk}/sock"; bin_dir = "{bin_dir}"; {more}}}
 );
 timing = "{timing}";
 durability = "{durability}";
@@ -57,6 +57,7 @@ class Kind:
     on_disk: bool = False  # files on this machine's disk instead of in memory
     with_faults: bool = False  # hosts have a wall clock of their own, and a state disk that can fail
     with_names: bool = False  # members are configured by names, which each host's /etc/hosts knows
+    slot_max: str = ''  # slot_max_bytes
     own_disks: bool = False  # each database host has a disk for its data that can hang
 
 
@@ -125,6 +126,7 @@ class Cluster:
             cluster=self.name, node=host.name, dir=host.dir, disk=host.disk, members=self._members(),
             port=PORT if host.name in self.witness else postgres.PORT, address=host.address,
             timing=self.kind.timing, durability=self.kind.durability, user=SERVER_USER,
+            more=f'slot_max_bytes = "{self.kind.slot_max}"; ' if self.kind.slot_max else '',
             bin_dir=postgres.bin_dir()))
 
     def write_key(self, host, key):

@@ -393,6 +393,12 @@ class Lab:
         self.cuts[source, target] = ' '.join(match)
         self._write_cuts()
 
+    def cut_port(self, source, target, port):
+        """What one host's server on that port sends to the other gets lost."""
+        self.cuts[source, target, port] = (f'iifname "{source}" oifname "{target}" '
+                                           f'tcp sport {port}')
+        self._write_cuts()
+
     def cut_many(self, pairs):
         for source, target in pairs:
             self.cuts[source, target] = ' '.join(
