@@ -2,10 +2,13 @@
 but never more than slot_max_bytes; above that it is made anew when it comes back."""
 
 import postgres
+import scenarios
 from cluster import Kind
 from lab import wait_until
 
+SEGMENT = 16 << 20
 THREE = Kind(timing='lan', dbs=3, witnesses=0)
+LIMITED = Kind(timing='lan', slot_max='40MB')
 
 
 def keep_no_log(cluster):
@@ -59,3 +62,32 @@ def test_third_member_goes_on_from_the_new_primary(get_cluster, drop_cluster):
     assert c.server[third].data.stat().st_ino == place
     c.mend()
     drop_cluster() # others want their log
+
+
+def test_away_for_a_long_time(get_cluster, drop_cluster):
+    """The slot is dropped at its limit, the disk does not fill, and the standby is made anew."""
+    c = get_cluster(LIMITED)
+    watch = scenarios.Watch(c)
+    standby = next(n for n in c.db if n != watch.old)
+    primary, host = c.server[watch.old], c.db[watch.old]
+    try:
+        keep_no_log(c)
+        place = c.server[standby].data.stat().st_ino
+        c.db[standby].freeze()
+        write_log(primary, 5)
+        wait_until('its slot is dropped', lambda: slots_of(primary, standby) == '', 60)
+        told = f'dropped the slot of {standby} at '
+        assert any(told in w for w in c.status(host)['warnings'])
+        history = c.hamgr(host, 'history').stdout
+        assert f'the slot of {standby} was dropped here' in ' '.join(history.split())
+        write_log(primary, 3)
+        kept = int(primary.query('SELECT count(*) FROM pg_ls_waldir() WHERE length(name) = 24'))
+        assert kept * SEGMENT <= 96 << 20 # 8 segments were written, and some are there for reuse
+        c.db[standby].thaw()
+        c.wait_healthy(120)
+        assert c.server[standby].data.stat().st_ino != place
+        wait_until('nobody is told any more', lambda: not any(
+            told in w for w in c.status(host)['warnings']), 30)
+    finally:
+        watch.stop()
+    drop_cluster()
