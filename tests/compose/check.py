@@ -119,18 +119,39 @@ def daemons_that_die_or_hang_are_started_again(c):
     return w.finish(False)
 
 
-def a_primary_started_by_hand_on_the_old_host_acknowledges_nothing(c):
+def what_starts_by_its_unit_meets_the_guard(c):
     w = clusters.Watch(c)
-    stranger = clusters.probes.Probe(c.client, [w.other], patience_ms=0, is_pinned=True)
-    by_hand = ['systemctl restart ' + UNIT, 'pg_ctlcluster 15 main restart -m fast',
-               f'runuser -u postgres -- /usr/lib/postgresql/15/bin/pg_ctl -D {DATA} -m fast -w -l /tmp/by-hand.log '
-               '-o "-c config_file=/etc/postgresql/15/main/postgresql.conf" restart']
+    for command in (f'systemctl restart {UNIT}', 'pg_ctlcluster 15 main restart -m fast'):
+        w.other.sh(f'rm {DATA}/standby.signal; {command}')
+        expect('t' == wait_until('the server answers', lambda: w.other.query(
+            'SELECT pg_is_in_recovery()', check=False), 60), f'writable after "{command}"')
+        c.wait_whole()
+    return w.finish(False)
+
+
+def a_primary_that_was_started_past_the_guard_acknowledges_nothing(c):
+    """By pg_ctl, as postgres, on a host where hamgrd does not run: all that is left is the setting
+    that hamgrd gives to every standby."""
+    w = clusters.Watch(c)
+    host = w.other
+    host.sh(f'systemctl stop hamgrd; systemctl stop {UNIT}; rm {DATA}/standby.signal')
+    host.sh(f'/usr/lib/postgresql/15/bin/pg_ctl -D {DATA} -w -l /tmp/by-hand.log '
+            '-o "-c config_file=/etc/postgresql/15/main/postgresql.conf" start', user='postgres')
+    expect(host.query('SELECT pg_is_in_recovery()') == 'f', 'it is a standby: nothing is tried')
+    stranger = clusters.probes.Probe(c.client, [host], patience_ms=0, is_pinned=True)
     try:
-        for command in by_hand:
-            w.other.sh(f'rm -f {DATA}/standby.signal; {command} || true', check=False)
-            wait_until(f'whole after "{command}"', lambda: c.is_whole() == w.old, 120, 0.3)
-        acks = stranger.acks()
-        expect(not acks, f'{len(acks)} writes were acknowledged by {w.other.name}')
+        wait_until('a write waits there', lambda: host.query(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") != '0', 60)
+        let_pass(2)
+        expect(c.epoch(w.old) == w.epoch, 'another primary')
+        w.moving.wait_acks(20, 30)
+        host.sh('systemctl start hamgrd')
+        wait_until('hamgrd has made it a standby', lambda: host.query(
+            'SELECT pg_is_in_recovery()', check=False) == 't', 60)
+        # What it wrote makes it no copy any more; as docs/install.md says, it is made anew by hand.
+        host.sh(f'systemctl stop hamgrd {UNIT}; rm -r {DATA}; systemctl start hamgrd')
+        c.wait_whole()
+        expect(not stranger.acks(), f'{len(stranger.acks())} writes acknowledged by {host.name}')
     finally:
         stranger.stop()
     return w.finish(False)
@@ -170,7 +191,8 @@ CASES = [units_are_well_formed, installed_but_not_set_up_it_disturbs_nobody,
          a_paused_host_fails_over_and_is_no_second_writer, a_disconnected_host_fails_over_and_comes_back,
          the_order_of_an_operator_hands_over, no_client_sees_a_restart_of_the_daemons,
          daemons_that_die_or_hang_are_started_again,
-         a_primary_started_by_hand_on_the_old_host_acknowledges_nothing,
+         what_starts_by_its_unit_meets_the_guard,
+         a_primary_that_was_started_past_the_guard_acknowledges_nothing,
          a_host_that_shuts_down_and_boots_finds_its_place,
          a_host_that_loses_power_and_boots_finds_its_place, the_whole_cluster_boots_by_itself]
 
