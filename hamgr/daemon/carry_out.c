@@ -144,8 +144,8 @@ static void alert(struct driver *d, enum alert_kind kind, uint64_t epoch)
         [ALERT_LOST_LEASE] = "this member lost its lease",
         [ALERT_REBUILD] = "the copy diverged and is rebuilt",
         [ALERT_REBUILD_FAILS] =
-            "the copy could not be rebuilt several times: 'hamgr status' here says "
-            "why; then 'hamgr rebuild' with this member's name",
+            ("the copy could not be rebuilt several times: 'hamgr status' here says "
+             "why; then 'hamgr rebuild' with this member's name"),
         [ALERT_ALONE] = "no standby is there: the primary acknowledges alone",
         [ALERT_BLANK] = "the voter's file is missing: this member must be removed and added again",
         [ALERT_DISK] = "the voter's state cannot be written: no vote from here",
