@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "core/effect.h"
 #include "fence/verbs.h"
+#include "probe/latency.h"
 #include "settings/settings.h"
 
 #include <event2/event.h>
@@ -76,6 +77,23 @@ struct service_drop {
     bool is_over; /* the member streams again */
 };
 
+enum { SERVICE_DISKS_MAX = 8, SERVICE_DISK_NAME = 32, SERVICE_DISK_TEXT = 160 };
+
+/* A disk that the service writes to. */
+struct service_disk {
+    char what[SERVICE_DISK_NAME]; /* what lies on it: "data", "pg_wal", "tablespace 16384" */
+    uint64_t size_bytes;
+    uint64_t free_bytes; /* for the database's user */
+    hm_ms full_in_ms;    /* if it goes on like this; HM_NEVER: it does not fill up */
+};
+
+/* Writes fail. */
+bool service_disk_is_full(const struct service_disk *d);
+/* It is full, or soon will be, by disk_warn_percent and disk_warn_minutes. */
+bool service_disk_is_short(const struct service_disk *d, const struct settings *s);
+/* "the disk of pg_wal has 1.2 GB of 20 GB left (6 %): full in 3 h 20 min at the present rate" */
+void service_disk_text(const struct service_disk *d, char text[SERVICE_DISK_TEXT]);
+
 /* Facts about the service for `hamgr status`, beyond what the core needs. */
 struct service_facts {
     char version[24];         /* of the server */
@@ -86,6 +104,10 @@ struct service_facts {
     char lost[160];    /* diverged log that was set aside here since hamgrd started; empty: none */
     uint64_t received; /* a standby's positions, bytes */
     uint64_t replayed;
+    struct latency_summary commits; /* how long hamgr's own took, of a primary */
+    char stall[160];                /* what stalls, and what is known of why; empty */
+    size_t disks_n;
+    struct service_disk disk[SERVICE_DISKS_MAX];
     uint64_t slot_max_bytes; /* in force; 0: only the disk counts */
     size_t slots_n;
     struct service_slot slot[SERVICE_SLOTS_MAX];

@@ -227,6 +227,29 @@ static void print_slots(struct cli *c, const json_t *s)
         print_wrapped(c, PRINT_DIM, "  ", text);
 }
 
+/* What stalls, in words, and how fast the primary commits. */
+static void print_health(struct cli *c, const json_t *m)
+{
+    const json_t *facts = json_object_get(m, "facts"), *commits = json_object_get(facts, "commits");
+    const char *verdict = print_text(facts, "verdict"), *stall = print_text(facts, "stall");
+    char text[400], ago[24];
+
+    if (stall[0] != '\0') {
+        (void)snprintf(text, sizeof text, "%s is %s: %s", print_text(m, "name"),
+                       strcmp(verdict, "well") == 0 ? "late" : verdict, stall);
+        print_wrapped(c, strcmp(verdict, "gray") == 0 ? PRINT_RED : PRINT_YELLOW, "  ", text);
+    }
+    if (json_is_object(commits) && print_is(m, "is_holder")) {
+        print_span(ago, print_number(commits, "worst_ms_ago"));
+        (void)snprintf(text, sizeof text,
+                       "commits on %s take %.1f ms, 99 %% less than %.1f ms; worst %.1f ms, %s ago",
+                       print_text(m, "name"), json_number_value(json_object_get(commits, "p50_ms")),
+                       json_number_value(json_object_get(commits, "p99_ms")),
+                       json_number_value(json_object_get(commits, "worst_ms")), ago);
+        print_wrapped(c, PRINT_DIM, "  ", text);
+    }
+}
+
 static void print_service(struct cli *c, const json_t *s, const char *node)
 {
     const json_t *members = json_object_get(s, "members"), *m;
@@ -253,6 +276,7 @@ static void print_service(struct cli *c, const json_t *s, const char *node)
             print_wrapped(c, PRINT_YELLOW, "  ", text);
         }
     }
+    json_array_foreach(members, i, m) print_health(c, m);
     print_titles(c, shift);
     json_array_foreach(members, i, m) print_member(c, s, m, shift);
     print_slots(c, s);

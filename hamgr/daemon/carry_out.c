@@ -83,6 +83,7 @@ static void state_written(struct worker_job *job)
     struct core_event ev = { .type = ON_PERSISTED };
     uint64_t hidden = 0;
 
+    w->began_ms = 0;
     if (w->rc != HM_OK && log_repeat_starts(&d->write_trouble, clock_boot_ms(), &hidden))
         log_error("vote refused service=%s hidden=%llu: %s: look at the disk of '%s'",
                   d->settings->name, (unsigned long long)hidden, w->err.text,
@@ -102,6 +103,7 @@ static void persist(struct driver *d, const struct core_effect *e)
     d->write.job.done = state_written;
     d->write.driver = d;
     d->write.ticket = e->persist.ticket;
+    d->write.began_ms = clock_boot_ms();
     d->write.state = *e->persist.state;
     worker_add(d->daemon->disk, &d->write.job);
 }

@@ -23,6 +23,7 @@ struct driver_write {
     struct worker_job job;
     struct driver *driver; /* borrowed */
     uint32_t ticket;
+    hm_ms began_ms; /* 0: nothing is being written */
     struct voter_state state;
     enum hm_rc rc;
     struct hm_err err;

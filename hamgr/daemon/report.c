@@ -126,12 +126,17 @@ static json_t *progress_of(const struct progress *p)
                      p->bytes_per_s != 0 ? bytes(p->bytes_per_s) : json_null());
 }
 
-static json_t *facts_of(const struct report_service *s)
+static json_t *facts_of(const struct report *r, const struct report_service *s)
 {
-    return json_pack("{s:o,s:o,s:o,s:o,s:o}", "version", text_or_null(s->facts.version), "doing",
-                     text_or_null(s->facts.doing), "progress", progress_of(&s->facts.progress),
-                     "trouble", text_or_null(s->facts.trouble), "diverged",
-                     text_or_null(s->facts.lost));
+    json_t *j = json_pack("{s:o,s:o,s:o,s:o,s:o}", "version", text_or_null(s->facts.version), "doing",
+                          text_or_null(s->facts.doing), "progress", progress_of(&s->facts.progress),
+                          "trouble", text_or_null(s->facts.trouble),
+                          "diverged", text_or_null(s->facts.lost));
+
+    if (j == NULL || report_add_health(j, r, s) == 0)
+        return j;
+    json_decref(j);
+    return NULL;
 }
 
 static int add_slots(json_t *j, const struct service_facts *f)
@@ -190,7 +195,7 @@ static json_t *member_of(const struct report *r, const struct report_service *s,
     rc |= set(j, "is_nofailover", json_boolean(m.gossip.is_nofailover));
     rc |= set(j, "is_delayed", json_boolean(m.gossip.is_delayed));
     rc |= set(j, "sees_majority", json_boolean(m.gossip.sees_majority));
-    rc |= set(j, "facts", m.is_self ? facts_of(s) : json_null());
+    rc |= set(j, "facts", m.is_self ? facts_of(r, s) : json_null());
     return rc == 0 ? j : NULL;
 }
 

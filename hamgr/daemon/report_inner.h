@@ -39,6 +39,12 @@ void report_voters(const struct report *r, const struct report_service *s, unsig
 /* How long the holder's lease still runs, as far as this member knows; false: it knows of none. */
 bool report_lease_left(const struct report *r, const struct report_service *s, hm_ms *ret_left_ms);
 
+/* What is thought of the own copy: "well", "overloaded", "gray", "dead", or NULL: it is neither
+ * primary nor standby. */
+const char *report_verdict(const struct report *r, const struct report_service *s);
+/* Adds verdict, stall, commits and disks to the facts; not 0: no memory. */
+int report_add_health(json_t *facts, const struct report *r, const struct report_service *s);
+
 /* "2026-11-20T20:52:52Z" of a wall clock. */
 void report_time(hm_ms wall_ms, char text[32]);
 

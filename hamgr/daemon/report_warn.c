@@ -11,6 +11,8 @@ enum {
     STALL_TOLD_MS = 3600000,     /* a stall of the loop is worth a line for an hour */
     LOST_TOLD_MS = 24 * 3600000, /* what was lost, for a day */
 };
+enum { WRITING_TOLD_MS = 2000 };
+enum { STALL_TOLD_MS = 3600000 }; /* a stall of the loop is worth a line for an hour */
 
 struct lines {
     char (*line)[160];
@@ -120,6 +122,23 @@ static void about_fence(struct lines *l, const struct report_service *s)
              f->has_lock       ? "real-time priority"
              : f->has_priority ? "locked memory"
                                : "locked memory and real-time priority");
+}
+
+/* What fills up is told in time, what hangs with the evidence. */
+static void about_disks(struct lines *l, const struct report_service *s)
+{
+    const char *name = s->settings->name, *node = l->r->settings->node;
+    char text[SERVICE_DISK_TEXT], wait[24];
+
+    for (size_t i = 0; i < s->facts.disks_n; i++) {
+        if (!service_disk_is_short(&s->facts.disk[i], l->r->settings))
+            continue;
+        service_disk_text(&s->facts.disk[i], text);
+        warn(l, "%s: on %s %s", name, node, text);
+    }
+    if (s->writing_ms >= WRITING_TOLD_MS)
+        warn(l, "%s: %s cannot write its vote for %s: the disk of state_dir hangs", name, node,
+             span(s->writing_ms, wait));
 }
 
 /* --- voters ----------------------------------------------------------------------------------- */
@@ -264,9 +283,16 @@ static void about_holder(struct lines *l, const struct report_service *s,
                          const struct report_member *m)
 {
     const char *trouble = m->is_self ? s->facts.trouble : "";
+    const char *verdict = m->is_self ? report_verdict(l->r, s) : NULL;
+    const char *is = copy_state_name(m->gossip.copy);
 
-    warn(l, "%s: %s is the holder, but its copy is %s%s%s", s->settings->name, m->member->name,
-         m->gossip.copy == COPY_PRIMARY ? "not healthy" : copy_state_name(m->gossip.copy),
+    if (m->is_self && s->facts.stall[0] != '\0') {
+        is = verdict != NULL && strcmp(verdict, "well") != 0 ? verdict : "late";
+        trouble = s->facts.stall;
+    } else if (m->gossip.copy == COPY_PRIMARY) {
+        is = "not healthy";
+    }
+    warn(l, "%s: %s is the holder, but its copy is %s%s%s", s->settings->name, m->member->name, is,
          trouble[0] != '\0' ? ": " : "", trouble);
 }
 
@@ -382,6 +408,7 @@ size_t report_warnings(const struct report *r, char lines[][160], size_t lines_m
         about_slots(&l, &r->service[i]);
         about_fence(&l, &r->service[i]);
         about_file(&l, &r->service[i]);
+        about_disks(&l, &r->service[i]);
         /* The links are those of all services, so that the first one tells of silent voters. */
         if (voters_told_of++ == 0 && r->service[i].core->state != ST_OUTSIDE)
             about_voters(&l, &r->service[i]);

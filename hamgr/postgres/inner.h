@@ -10,6 +10,7 @@
 #include "adapter/worker.h"
 #include "postgres/conn.h"
 #include "postgres/notes.h"
+#include "postgres/room.h"
 
 struct op;       /* op.c: an operation on the copy */
 struct probe;    /* probe.c */
@@ -50,6 +51,7 @@ struct service {
     struct note_job *note_jobs;    /* owned: being written, or waiting for it */
     struct slots *slots;           /* owned */
     uint64_t lacks_log_of;         /* the copy that cannot go on from what it has; 0: none */
+    struct room *room;             /* owned */
     bool may_have_old;             /* an older copy may lie beside this one */
     struct lost *lost;             /* owned: what a rebuild is about to overwrite */
     struct give_job *give_jobs;    /* owned: pieces of the log that are being read for another */

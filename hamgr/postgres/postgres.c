@@ -192,6 +192,7 @@ static void close_service(struct service *s)
 {
     if (s->probe != NULL)
         postgres_op_drop(s);
+    room_free(s->room);
     conn_free(s->work);
     conn_free(s->watch);
     worker_free(s->worker);
@@ -238,6 +239,8 @@ static enum hm_rc open_service(const struct service_config *config, struct servi
                         config->service->data_dir, &s->notes, err);
     if (rc == HM_OK)
         rc = worker_new(config->base, "hamgr-pgfiles", &s->worker, err);
+    if (rc == HM_OK)
+        rc = room_new(&s->config, &s->room, err);
     if (rc == HM_OK)
         rc = make_connections(s, err);
     if (rc == HM_OK)
@@ -286,6 +289,9 @@ static void describe(const struct service *s, struct service_facts *ret)
 {
     *ret = s->facts;
     slots_describe(s->slots, ret);
+    latency_summarise(&s->probe->gray->commits, &ret->commits);
+    (void)snprintf(ret->stall, sizeof ret->stall, "%s", s->probe->gray->words);
+    room_describe(s->room, ret);
     if (s->probe->trouble[0] != 0)
         (void)snprintf(ret->trouble, sizeof ret->trouble, "%s", s->probe->trouble);
 }

@@ -274,6 +274,7 @@ static void on_patience(evutil_socket_t fd, short what, void *arg)
     (void)what;
     if (p->phase == PROBE_IDLE)
         return;
+    gray_note_silence(p);
     if (left_ms > 0) {
         if (p->phase != PROBE_FILES && !p->has_scanned)
             p->has_scanned = probe_ask_files(p, true);
@@ -377,6 +378,8 @@ enum hm_rc probe_new(struct service *s, struct probe **ret, struct hm_err *err)
     rc = p->tick == NULL || p->patience == NULL
              ? hm_fail(err, HM_FAILED, "no memory to watch a service")
              : worker_new(s->config.base, "hamgr-log", &p->reader, err);
+    if (rc == HM_OK)
+        rc = gray_new(p, &p->gray, err);
     if (rc != HM_OK) {
         probe_free(p);
         return rc;
@@ -400,6 +403,7 @@ void probe_free(struct probe *p)
     if (p == NULL)
         return;
     worker_free(p->reader);
+    gray_free(p->gray);
     forget_postmaster(p);
     if (p->files.pidfd >= 0)
         (void)close(p->files.pidfd); /* nothing was written to it */

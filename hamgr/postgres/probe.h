@@ -9,6 +9,7 @@
 #ifndef HAMGR_POSTGRES_PROBE_H
 #define HAMGR_POSTGRES_PROBE_H
 
+#include "postgres/gray.h"
 #include "postgres/inner.h"
 #include "postgres/wal.h"
 
@@ -122,7 +123,9 @@ struct probe {
     uint64_t identify_server_id;
     char third_why[160]; /* why it is not up */
     uint64_t pulse_offset;
+    bool has_moved; /* at the last look: others commit */
 
+    struct gray *gray; /* owned */
     char trouble[160];
     hm_ms silent_since_ms;  /* 0: it answers */
     hm_ms orphans_since_ms; /* processes are left of a server that ended; 0: none */
@@ -179,7 +182,6 @@ void probe_note_what_it_shows(struct probe *p, const struct copy *c);
 /* probe_pulse.c */
 void probe_keep_third(struct probe *p, const struct copy *c);
 void probe_drop_third(struct probe *p);
-bool probe_is_stalled(const struct probe *p);
 
 /* Of the log's files, as the control file says; 0: it was not read. */
 uint32_t probe_segment_bytes(const struct probe *p);

@@ -111,6 +111,14 @@ void probe_reap(struct probe *p, const char *why)
     host->on_died(host->ctx, why);
 }
 
+/* A standby without room could not go on as a primary. */
+static void see_room(const struct probe *p, struct copy *c)
+{
+    c->is_full = room_is_full(p->s->room);
+    if (c->state == COPY_STANDBY && !room_is_enough(p->s->room))
+        c->is_healthy = false;
+}
+
 void probe_finish(struct probe *p, const struct copy *found)
 {
     struct service *s = p->s;
@@ -130,6 +138,8 @@ void probe_finish(struct probe *p, const struct copy *found)
         c.copy_id = c.system_id = 0;
         c.was_primary = false;
     }
+    gray_look(p, &c);
+    see_room(p, &c);
     if (c.state == COPY_PRIMARY || c.state == COPY_STANDBY) {
         p->running = c;
         probe_note_what_it_shows(p, &c);
@@ -143,8 +153,10 @@ void probe_finish(struct probe *p, const struct copy *found)
         else if (p->missing != NULL)
             probe_trouble(p, "its data directory lost %s: let another member take over",
                           p->missing);
+        else if (!room_is_enough(s->room) && (c.is_full || c.state == COPY_STANDBY))
+            probe_trouble(p, "its disk is full: make room");
         else if (!c.is_healthy)
-            probe_trouble(p, "a commit did not reach the disk in time: look at the disk");
+            probe_trouble(p, "%s", p->gray->words);
         if (!conn_is_up(s->work))
             conn_open(s->work, false);
     }

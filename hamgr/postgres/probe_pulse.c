@@ -14,6 +14,10 @@
 
 /* So often an idle primary writes: rarely enough to cost nothing. */
 #define PULSE_MS 1000
+/* So often a busy one does, for the history of latencies; and so soon after the last one it does
+ * when it was busy and is not any more, which may be the beginning of a stall. */
+#define SAMPLE_MS 5000
+#define AGAIN_MS 500
 /* The deadline of a write is no deadline of the connection: were it opened anew while the disk
  * stalls, one stuck process would be added each time. */
 #define PULSE_LIMIT_MS 600000
@@ -72,15 +76,26 @@ void probe_drop_third(struct probe *p)
 static void on_pulse(void *ctx, enum conn_outcome outcome, const PGresult *result, const char *why)
 {
     struct probe *p = ctx;
-    bool was_stalled = probe_is_stalled(p);
 
     (void)result;
     p->is_pulse_out = false;
     p->is_pulse_seen = true;
-    if (outcome == CONN_REFUSED)
+    if (outcome == CONN_ANSWERED)
+        gray_note_returned(p);
+    else if (outcome == CONN_REFUSED)
         probe_trouble(p, "hamgr cannot write: %s", why);
-    if (was_stalled)
+    if (p->s->seen.stalled_ms > 0)
         probe_look(p);
+}
+
+static bool is_pulse_due(struct probe *p, bool has_moved, hm_ms now_ms)
+{
+    bool was_busy = p->has_moved;
+
+    p->has_moved = has_moved;
+    if (has_moved)
+        return now_ms >= p->pulse_ms + SAMPLE_MS;
+    return now_ms >= p->pulse_ms + (was_busy ? AGAIN_MS : PULSE_MS);
 }
 
 static void keep_pulse(struct probe *p, const struct copy *c)
@@ -91,19 +106,15 @@ static void keep_pulse(struct probe *p, const struct copy *c)
     if (p->is_pulse_seen)
         p->pulse_offset = c->at.offset; /* what moved was our own */
     p->is_pulse_seen = false;
-    if (p->is_pulse_out || now_ms < p->pulse_ms + PULSE_MS)
-        return;
     has_moved = c->at.offset != p->pulse_offset;
     p->pulse_offset = c->at.offset;
+    if (has_moved)
+        gray_note_alive(p);
+    if (p->is_pulse_out || !is_pulse_due(p, has_moved, now_ms))
+        return;
     p->pulse_ms = now_ms;
-    if (!has_moved)
-        p->is_pulse_out = conn_ask(p->third, pulse_sql, PULSE_LIMIT_MS, on_pulse, p);
-}
-
-bool probe_is_stalled(const struct probe *p)
-{
-    return p->is_pulse_out &&
-           clock_boot_ms() >= p->pulse_ms + p->s->config.settings->timing.check_timeout_ms;
+    gray_note_pulse(p);
+    p->is_pulse_out = conn_ask(p->third, pulse_sql, PULSE_LIMIT_MS, on_pulse, p);
 }
 
 /* systemid, timeline, xlogpos, dbname */

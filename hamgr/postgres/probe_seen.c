@@ -285,7 +285,7 @@ bool probe_take_answer(struct probe *p, const PGresult *result, struct copy *ret
     take_names(p->s, PQgetvalue(result, 0, SEEN_NAMES), &c);
     if (c.state == COPY_PRIMARY)
         take_senders(p->s, PQgetvalue(result, 0, SEEN_SENDERS), &c);
-    c.is_healthy = p->missing == NULL && (c.state == COPY_STANDBY || !probe_is_stalled(p));
+    c.is_healthy = p->missing == NULL; /* gray.c knows more */
     *ret = c;
     return true;
 }

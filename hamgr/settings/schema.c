@@ -120,6 +120,11 @@ const struct setting schema[] = {
       .preset = "256MB", .help = "... and no more than this; there must be room for it beside pg_wal." },
 
     /* --- this host --- */
+    { TOP("disk_warn_percent", TYPE_NUMBER), FIELD(schema_file, s.disk_warn_percent), RANGE(0, 99),
+      .preset = "10", .help = "Warn when less of a database's disk is free: data, pg_wal, tablespaces." },
+    { TOP("disk_warn_minutes", TYPE_NUMBER), FIELD(schema_file, s.disk_warn_minutes), RANGE(0, 100000),
+      .preset = "360", .help = "Warn when such a disk will be full within this time, if it goes on filling "
+              "up as in the last ten minutes." },
     { TOP("state_dir", TYPE_PATH), FIELD(schema_file, s.state_dir), .preset = "/var/lib/hamgr",
       .help = "Where hamgrd keeps what it promised to the others. On a disk: a member whose files are lost "
               "must be removed and added again." },

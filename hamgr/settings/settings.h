@@ -105,6 +105,8 @@ struct settings {
     char run_dir[SETTINGS_PATH_MAX]; /* sockets and the fence's deadlines */
     enum settings_fence fence;
     bool is_gate_on;                  /* packets of a service need the lease, with nftables */
+    uint16_t disk_warn_percent;       /* free, of a disk of the database */
+    uint32_t disk_warn_minutes;       /* until one is full, at the present rate */
     char watchdog[SETTINGS_PATH_MAX]; /* device of the hardware watchdog; empty: none */
     char user[HM_NAME_MAX];           /* hamgrd's user: the only one that hamgr-fence obeys */
 };
