@@ -32,7 +32,7 @@ services = (
 );
 timing = "{timing}";
 durability = "{durability}";
-state_dir = "{dir}/state";
+state_dir = "{state}";
 run_dir = "{dir}/run";
 lost_wal_dir = "{dir}/lost";
 user = "{user}";
@@ -59,6 +59,7 @@ class Kind:
     with_names: bool = False  # members are configured by names, which each host's /etc/hosts knows
     slot_max: str = ''  # slot_max_bytes
     own_disks: bool = False  # each database host has a disk for its data that can hang
+    with_votes: bool = False  # ... and hamgrd's votes lie on it, too
 
 
 class Cluster:
@@ -115,6 +116,15 @@ class Cluster:
                  for h in hosts.values()]
         return ',\n'.join(lines)
 
+    def _state(self, host):
+        """Where the host keeps its votes."""
+        if not self.kind.with_votes or host.name in self.witness:
+            return host.dir / 'state'
+        state = host.disk / 'state'
+        state.mkdir(mode=0o755, exist_ok=True)
+        shutil.chown(state, SERVER_USER, SERVER_USER)
+        return state
+
     def _configure(self, host, key=None):
         user = WITNESS_USER if host.name in self.witness else SERVER_USER
         for name in ('state', 'run'):
@@ -123,7 +133,8 @@ class Cluster:
         self.write_key(host, key or self.key)
         conf = WITNESS_CONF if host.name in self.witness else CONF
         self.conf(host).write_text(conf.format(
-            cluster=self.name, node=host.name, dir=host.dir, disk=host.disk, members=self._members(),
+            cluster=self.name, node=host.name, dir=host.dir, disk=host.disk,
+            state=self._state(host), members=self._members(),
             port=PORT if host.name in self.witness else postgres.PORT, address=host.address,
             timing=self.kind.timing, durability=self.kind.durability, user=SERVER_USER,
             more=f'slot_max_bytes = "{self.kind.slot_max}"; ' if self.kind.slot_max else '',

@@ -6,6 +6,7 @@ acknowledgement; it must be 0.
 Lost: acknowledged numbers that the table of the final primary does not have."""
 
 import dataclasses
+import errno
 import signal
 
 import lab
@@ -103,3 +104,17 @@ def lost(probes, query):
         there = {int(n) for n in query(f'SELECT n FROM hamgr_probe WHERE client = {probe.id}').split()}
         missing += [a for a in probe.acks() if a.number not in there]
     return missing
+
+
+def fill(file):
+    """Writes until no room is left."""
+    block = bytes(1 << 20)
+    while True:
+        try:
+            file.write(block)
+        except OSError as e:
+            if e.errno != errno.ENOSPC:
+                raise
+            if len(block) == 1:
+                return
+            block = bytes(len(block) // 2)

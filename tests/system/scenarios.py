@@ -367,3 +367,64 @@ def switched_over(cluster, watch, to=None):
     if result.new != target:
         raise LabError(f'switchover to {target} ended with {result.new}')
     return result
+
+
+@watched
+def disk_hung(cluster, watch, seconds=9.0):
+    """The disk of the primary's host hangs: data, log and hamgrd's votes; whoever writes there waits
+    where no signal reaches it. It comes back when another has taken over."""
+    watch.mark()
+    cluster.lab.hang_disk(watch.old_host)
+    try:
+        watch.wait_new_primary(LIMIT_S)
+        let_pass(max(0.0, watch.began + seconds - now()))
+    finally:
+        cluster.lab.let_disk_go(watch.old_host)
+    return watch.finish(2 * LIMIT_S)
+
+
+@watched
+def disk_full(cluster, watch):
+    """Somebody fills the disk of the primary's host; there is room again when another has taken over."""
+    hog = watch.old_host.disk / 'hog'
+    watch.mark()
+    try:
+        with open(hog, 'wb', buffering=0) as file:
+            probes.fill(file)
+        watch.wait_new_primary(LIMIT_S)
+    finally:
+        hog.unlink()
+    return watch.finish(2 * LIMIT_S)
+
+
+@watched
+def postmaster_stopped(cluster, watch):
+    """The main process hangs: connections that are open work on, new ones wait for ever."""
+    pid = cluster.server[watch.old].postmaster_pid()
+    watch.mark()
+    os.kill(pid, signal.SIGSTOP)
+    wait_until('another host is the primary',
+               lambda: [n for n in cluster.primaries() if n != watch.old], 2 * LIMIT_S, 0.1)
+    watch.wait_new_primary(LIMIT_S)
+    return watch.finish(2 * LIMIT_S)
+
+
+@watched
+def overloaded(cluster, watch, seconds=60.0, processes=64, writers=4):
+    """Nothing but load: far more processes that compute than there are processors, and some that
+    write and sync as fast as they can, on the primary's host."""
+    host = watch.old_host
+    watch.mark()
+    load = [host.start(f'busy{i}', ['sh', '-c', 'while :; do :; done'], user='postgres', in_group=False)
+            for i in range(processes)]
+    load += [host.start(f'writer{i}', ['sh', '-c', f'while :; do dd if=/dev/zero of={host.disk}/load{i} '
+                                       'bs=64k count=64 conv=fsync status=none; done'], in_group=False)
+             for i in range(writers)]
+    try:
+        let_pass(seconds)
+    finally:
+        for process in load:
+            process.end(signal.SIGKILL)
+        for i in range(writers):
+            (host.disk / f'load{i}').unlink(missing_ok=True)
+    return watch.finish(2 * LIMIT_S)
