@@ -81,7 +81,7 @@ enum { SERVICE_DISKS_MAX = 8, SERVICE_DISK_NAME = 32, SERVICE_DISK_TEXT = 160 };
 
 /* A disk that the service writes to. */
 struct service_disk {
-    char what[SERVICE_DISK_NAME]; /* what lies on it: "data", "pg_wal", "tablespace 16384" */
+    char what[SERVICE_DISK_NAME]; /* what lies on it: "data and pg_wal", "tablespace 16384" */
     uint64_t size_bytes;
     uint64_t free_bytes; /* for the database's user */
     hm_ms full_in_ms;    /* if it goes on like this; HM_NEVER: it does not fill up */

@@ -20,7 +20,8 @@ enum { LOOK_MS = 5000, WARN_AGAIN_MS = 3600000, PATH_SIZE = 600 };
 
 struct place {
     char what[SERVICE_DISK_NAME]; /* "data", "pg_wal", "tablespace 16384" */
-    uint64_t disk;                /* its device number */
+    bool has_log;
+    uint64_t disk; /* its device number */
     uint64_t size_bytes, free_bytes;
 };
 
@@ -49,7 +50,7 @@ struct room {
 
 /* --- on the thread --------------------------------------------------------------------------- */
 
-/* Places on one disk are one: the first name is the one that matters most. */
+/* Places on one disk are one. */
 static void add(struct look *l, const char *what, const char *path)
 {
     struct place *p = &l->place[l->n];
@@ -62,6 +63,7 @@ static void add(struct look *l, const char *what, const char *path)
         if (l->place[i].disk == st.st_dev)
             return;
     (void)snprintf(p->what, sizeof p->what, "%s", what);
+    p->has_log = false;
     p->disk = st.st_dev;
     p->size_bytes = (uint64_t)fs.f_blocks * fs.f_frsize;
     p->free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
@@ -95,9 +97,13 @@ static void run(struct worker_job *base)
     char path[PATH_SIZE];
 
     l->n = 0;
+    add(l, "data", data_dir);
     (void)snprintf(path, sizeof path, "%s/pg_wal", data_dir);
     add(l, "pg_wal", path);
-    add(l, "data", data_dir);
+    if (l->n > 0)
+        l->place[l->n - 1].has_log = true;
+    if (l->n == 1)
+        (void)snprintf(l->place[0].what, sizeof l->place[0].what, "data and pg_wal");
     add_tablespaces(l, data_dir);
 }
 
@@ -194,8 +200,7 @@ bool room_is_full(const struct room *r)
 bool room_is_enough(const struct room *r)
 {
     for (size_t i = 0; i < r->n; i++)
-        if (strcmp(r->known[i].place.what, "pg_wal") == 0 &&
-            r->known[i].place.free_bytes < LOG_ROOM_BYTES)
+        if (r->known[i].place.has_log && r->known[i].place.free_bytes < LOG_ROOM_BYTES)
             return false;
     return !room_is_full(r);
 }

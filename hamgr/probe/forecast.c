@@ -21,7 +21,16 @@ void forecast_note(struct forecast *f, uint64_t free_bytes, hm_ms now_ms)
         f->n++;
 }
 
-/* Least squares. Times count from the oldest and bytes from the newest, so that nothing is lost in
+/* From the oldest to the newest, whatever was in between; negative: it became less. */
+static double lost_each_ms(const struct forecast *f)
+{
+    double bytes = (double)f->free_bytes[newest(f)] - (double)f->free_bytes[oldest(f)];
+
+    return bytes / (double)(f->at_ms[newest(f)] - f->at_ms[oldest(f)]);
+}
+
+/* Least squares, unless what is left says that it goes slower: a file that came and went is no
+ * trend. Times count from the oldest and bytes from the newest, so that nothing is lost in
  * the sums. */
 hm_ms forecast_full_ms(const struct forecast *f)
 {
@@ -40,6 +49,8 @@ hm_ms forecast_full_ms(const struct forecast *f)
         sum_tb += t * b;
     }
     slope = (n * sum_tb - sum_t * sum_b) / (n * sum_tt - sum_t * sum_t); /* bytes each ms */
+    if (lost_each_ms(f) > slope)
+        slope = lost_each_ms(f);
     if (slope >= 0)
         return HM_NEVER;
     left = (double)f->free_bytes[newest(f)] / -slope;

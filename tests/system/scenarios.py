@@ -389,8 +389,7 @@ def disk_full(cluster, watch):
     hog = watch.old_host.disk / 'hog'
     watch.mark()
     try:
-        with open(hog, 'wb', buffering=0) as file:
-            probes.fill(file)
+        probes.fill(hog)
         watch.wait_new_primary(LIMIT_S)
     finally:
         hog.unlink()

@@ -28,10 +28,19 @@ def test_postmaster_stopped(get_cluster):
     check_handed_over(scenarios.postmaster_stopped(c), 'the server hangs', c)
 
 
+def test_disk_full(get_cluster):
+    """Whether the server dies of it or goes on refusing: a standby with room takes over."""
+    c = get_cluster(SYNC)
+    result = scenarios.disk_full(c)
+    assert result.new != result.old
+    assert result.overlap_s == 0
+    assert result.lost == 0
+
+
 def test_overloaded(get_cluster):
     """A short form of `make overload`."""
     c = get_cluster(SYNC)
-    result = scenarios.overloaded(c, seconds=8, processes=16, writers=1)
+    result = scenarios.overloaded(c, seconds=8, processes=16, writers=0)
     assert result.new == result.old
     assert result.epochs == 0
     assert result.lost == 0

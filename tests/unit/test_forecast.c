@@ -70,6 +70,20 @@ static void a_checkpoint_in_between_changes_little(void **state)
     assert_true(forecast_full_ms(&f) > 10000000 && forecast_full_ms(&f) < 40000000);
 }
 
+static void a_file_that_came_and_went_is_no_trend(void **state)
+{
+    (void)state;
+    for (unsigned int i = 0; i < 20; i++)
+        forecast_note(&f, i >= 2 && i < 6 ? 0 : 1000000000 - i * 1000,
+                      1000 + (hm_ms)i * FORECAST_STEP_MS);
+    assert_true(forecast_full_ms(&f) > 3600000);
+    f = (struct forecast){ .n = 0 };
+    for (unsigned int i = 0; i < 20; i++)
+        forecast_note(&f, i >= 14 && i < 18 ? 0 : 1000000000 - i * 1000,
+                      1000 + (hm_ms)i * FORECAST_STEP_MS);
+    assert_true(forecast_full_ms(&f) > 3600000);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, make_forecast)
@@ -79,6 +93,7 @@ int main(void)
         TEST(one_that_does_not_fill_up_is_never_full),
         TEST(only_the_last_ten_minutes_count),
         TEST(a_checkpoint_in_between_changes_little),
+        TEST(a_file_that_came_and_went_is_no_trend),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
