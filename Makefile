@@ -291,6 +291,10 @@ grow: $(call SYSTEM_NEEDS,release) ## from 1 to 5 database members and back to 2
 soak: $(call SYSTEM_NEEDS,release) ## 30 minutes of full CPU and disk load: no false failover (root)
 	@MODE=release /usr/bin/python3 -B tests/system/bench.py soak $(if $(MINUTES),--minutes '$(MINUTES)')
 
+.PHONY: overload
+overload: $(call SYSTEM_NEEDS,release) ## 10 minutes of a primary that is only late: no failover (root); MINUTES=N
+	@MODE=release /usr/bin/python3 -B tests/system/bench.py overload $(if $(MINUTES),--minutes '$(MINUTES)')
+
 coverage: $(UNIT.cov) build/cov/sim ## lines of hamgr/core that tests reach; below 95 % fails
 	@find build/cov -name '*.gcda' -delete
 	@for t in $(UNIT.cov); do $$t >/dev/null 2>&1 || { echo "coverage: $$t failed" >&2; exit 1; }; done

@@ -3,6 +3,7 @@
     bench.py [--times N] [ROW...]     the table, also as build/bench.json
     bench.py rejoin [--times N] [--mib N]   how long a copy with 1 GiB takes to come back, on a disk
     bench.py soak [--minutes N]       full load on all cores and the disk: no change of primary
+    bench.py overload [--minutes N]   the primary's host alone, far more than it can do: the same
     bench.py --list"""
 
 import argparse
@@ -22,6 +23,8 @@ from lab import let_pass, now
 
 DEFAULT, LAN = Kind(), Kind(timing='lan')
 SYNC, SYNC_LAN = Kind(durability='sync'), Kind(durability='sync', timing='lan')
+
+DISKS = Kind(durability='sync', own_disks=True, with_votes=True)
 
 CUT_S = 30  # long enough for every time limit of TCP and of PostgreSQL that matters
 
@@ -47,6 +50,8 @@ ROWS = [
      {'interval_ms': 3}, 150, None),
     ('lost-sync', 'host lost, sync', SYNC, scenarios.host_lost, {}, 1600, 2200),
     ('lost-sync-lan', 'host lost, sync, timing lan', SYNC_LAN, scenarios.host_lost, {}, 700, None),
+    # stall_timeout_ms is 5000
+    ('hung', 'disk hung, sync', DISKS, scenarios.disk_hung, {}, 6000, 6000),
 ]
 IDLE_S = 30
 LOSSLESS = {'killed-loaded', 'killed-behind'}  # in async too: the host lives, so nothing may be lost
@@ -252,11 +257,26 @@ def come_back(times, mib):
     return 0 if is_met else 1
 
 
+# --- overload ---------------------------------------------------------------------------------------
+
+def overload(minutes):
+    """One processor for the primary's host, and 64 others that want it; nobody may take over."""
+    c = clusters.Cluster(DISKS, 'release')
+    try:
+        c.start()
+        result = scenarios.overloaded(c, seconds=minutes * 60, processes=64)
+        print(f'overload: {result.epochs} changes of primary in {minutes:g} minutes; longest gap '
+              f'{ms(result.gap_s)} ms, {result.acknowledged} writes, {result.lost} lost')
+        return 0 if result.epochs == 0 and result.lost == 0 else 1
+    finally:
+        c.close()
+
+
 def main():
     parser = argparse.ArgumentParser(description='What clients see of each fault.')
     parser.add_argument('--times', type=int, default=10)
     parser.add_argument('--mib', type=int, default=1024)
-    parser.add_argument('--minutes', type=float, default=30)
+    parser.add_argument('--minutes', type=float)
     parser.add_argument('--list', action='store_true')
     parser.add_argument('rows', nargs='*')
     args = parser.parse_args()
@@ -270,7 +290,11 @@ def main():
     lab.sweep()
     if args.rows == ['rejoin']:
         return come_back(min(args.times, 3), args.mib)
-    return soak(args.minutes) if args.rows == ['soak'] else table(args)
+    if args.rows == ['soak']:
+        return soak(args.minutes or 30)
+    if args.rows == ['overload']:
+        return overload(args.minutes or 10)
+    return table(args)
 
 
 if __name__ == '__main__':

@@ -408,22 +408,42 @@ def postmaster_stopped(cluster, watch):
     return watch.finish(2 * LIMIT_S)
 
 
+def pin(pids, cpus):
+    """Those processes, each of their threads, and what they start later run there only."""
+    for pid in pids:
+        try:
+            for task in os.listdir(f'/proc/{pid}/task'):
+                os.sched_setaffinity(int(task), cpus)
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # it ended meanwhile
+
+
+BUSY = 'while :; do :; done'
+WRITE = 'while :; do dd if=/dev/zero of="$0" bs=64k count=64 conv=fsync status=none; done'
+
+
 @watched
-def overloaded(cluster, watch, seconds=60.0, processes=64, writers=4):
-    """Nothing but load: far more processes that compute than there are processors, and some that
-    write and sync as fast as they can, on the primary's host."""
+def overloaded(cluster, watch, seconds=600.0, processes=32, writers=0):
+    """Nothing but load: the primary's host has one processor, and far more processes that compute;
+    or its disk has some that write and sync as fast as they can."""
     host = watch.old_host
+    all_cpus = os.sched_getaffinity(0)
+    cpu = max(all_cpus)
+    files = [host.dir / 'disk' / f'load{i}' for i in range(writers)]
+    load = []
     watch.mark()
-    load = [host.start(f'busy{i}', ['sh', '-c', 'while :; do :; done'], user='postgres', in_group=False)
-            for i in range(processes)]
-    load += [host.start(f'writer{i}', ['sh', '-c', f'while :; do dd if=/dev/zero of={host.disk}/load{i} '
-                                       'bs=64k count=64 conv=fsync status=none; done'], in_group=False)
-             for i in range(writers)]
+    pin(host.group.pids(), {cpu})
     try:
+        for i in range(processes):
+            load.append(host.start(f'busy{i}', ['taskset', '-c', cpu, 'sh', '-c', BUSY], in_group=False))
+        for i, file in enumerate(files):
+            load.append(host.start(f'writer{i}', ['sh', '-c', WRITE, file], in_group=False))
         let_pass(seconds)
     finally:
         for process in load:
             process.end(signal.SIGKILL)
-        for i in range(writers):
-            (host.disk / f'load{i}').unlink(missing_ok=True)
+            del host.processes[process.name]
+        pin(host.group.pids(), all_cpus)
+        for file in files:
+            file.unlink(missing_ok=True)
     return watch.finish(2 * LIMIT_S)

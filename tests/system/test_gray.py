@@ -40,7 +40,7 @@ def test_disk_full(get_cluster):
 def test_overloaded(get_cluster):
     """A short form of `make overload`."""
     c = get_cluster(SYNC)
-    result = scenarios.overloaded(c, seconds=8, processes=16, writers=0)
+    result = scenarios.overloaded(c, seconds=8, processes=16)
     assert result.new == result.old
     assert result.epochs == 0
     assert result.lost == 0
