@@ -4,7 +4,6 @@
  * step. A wish stays until a probe shows it fulfilled; nothing is asked for only once. */
 #include "core/inner.h"
 
-#define STOP_HEARTBEATS 40   /* how long a clean stop may take before the server is killed */
 #define TURN_HEARTBEATS 3    /* until others have heard that a rebuild has begun */
 #define STREAM_HEARTBEATS 40 /* how long a follower may be without a stream before it is mended */
 
@@ -381,7 +380,7 @@ static bool has_time_to_stop(struct core *c)
     const struct gossip *g;
 
     if (s->phase == SWITCH_NONE ||
-        core_due(c, c->since_ms + STOP_HEARTBEATS * core_heartbeat_ms(c)))
+        core_due(c, c->since_ms + CORE_STOP_HEARTBEATS * core_heartbeat_ms(c)))
         return false;
     if (!core_due(c, c->since_ms + ttl_ms))
         return true;

@@ -5,6 +5,8 @@
 #include "core/core.h"
 #include "core/rules.h"
 
+#define CORE_STOP_HEARTBEATS 40 /* how long a clean stop may take before the server is killed */
+
 static inline uint16_t core_slot_bit(uint8_t slot)
 {
     return (uint16_t)(1u << slot);

@@ -375,10 +375,22 @@ static void send_record(struct core *c, uint8_t slot)
     core_send_to(c, slot, &m);
 }
 
+/* A copy that cannot be seen to be fenced is not waited for: without a lease the helper stops it by
+ * its own deadline, and the others take over. */
+static bool gives_away_too_long(struct core *c)
+{
+    hm_ms limit_ms = 4 * core_ttl_ms(c);
+
+    if (core_known(c)->switchover.phase != SWITCH_NONE)
+        limit_ms += CORE_STOP_HEARTBEATS * core_heartbeat_ms(c);
+    return c->state == ST_HANDOVER && core_due(c, c->since_ms + limit_ms);
+}
+
 /* A holder whose fence does not answer, or whose deadline has passed, lets its lease run out. */
 static bool may_renew(struct core *c)
 {
-    return c->now_ms < c->valid_until_ms && (core_fence_answers(c) || c->is_paused);
+    return !gives_away_too_long(c) && c->now_ms < c->valid_until_ms &&
+           (core_fence_answers(c) || c->is_paused);
 }
 
 /* One transmission to all, the own voter included: the same moment, the same seq. */

@@ -86,6 +86,15 @@ static bool is_suspect(const struct probe *p)
            (f->mode == FENCE_SUSPENDED || (f->processes > 0 && f->stopped >= f->processes));
 }
 
+/* As hamgr-fence saw it, which looks at processes and at no disk. */
+static bool is_stopped_by_fence(const struct probe *p)
+{
+    const struct fence_report *f = &p->s->fence;
+
+    return p->s->has_fence && f->mode == FENCE_SUSPENDED && f->processes > 0 &&
+           f->stopped >= f->processes;
+}
+
 static void open_or_ask(struct probe *p);
 
 /* The server's answer is what this round waits for; an older one is only counted. */
@@ -281,6 +290,10 @@ static void on_patience(evutil_socket_t fd, short what, void *arg)
         probe_arm(p->patience, left_ms);
         return;
     }
+    if (p->phase == PROBE_FILES && p->was_stopped && is_stopped_by_fence(p)) {
+        probe_finish_suspended(p); /* and it looked again meanwhile */
+        return;
+    }
     if (p->phase == PROBE_FILES) {
         probe_finish_silent(p, "the disk does not answer: look at it");
         return;
@@ -297,6 +310,7 @@ static void begin(struct probe *p)
     p->taken_at_ms = clock_boot_ms();
     p->tries = 0;
     p->has_scanned = false;
+    p->was_stopped = is_stopped_by_fence(p);
     p->is_again = false;
     (void)evtimer_del(p->tick);
     probe_arm(p->patience, hm_min_ms(SUSPICION_MS, timeout_ms(p)));

@@ -71,6 +71,7 @@ struct probe {
     uint64_t files_round;       /* in which the newest look at files was asked for */
     bool is_again;              /* something happened during this round */
     bool has_scanned;           /* in this round, while asking */
+    bool was_stopped;           /* by hamgr-fence, when this round began */
     unsigned int tries;         /* of this round, to reach the server */
     uint64_t asked, answered;   /* questions on the watch connection, ever */
     uint64_t question;          /* the one of this round */

@@ -113,6 +113,28 @@ static void a_server_that_answers_nothing_is_given_away_when_it_is_proved_to_han
     assert_true(t.sent[MSG_RELEASE] > 0);
 }
 
+/* No probe shows that it is fenced, perhaps because the disk holds up whoever looks: then the lease
+ * runs out, and the helper's own deadline stops it. */
+static void what_cannot_be_seen_to_be_fenced_loses_its_lease(void **state)
+{
+    hm_ms begin_ms;
+
+    (void)state;
+    leads();
+    (void)stalls(COPY_UNKNOWN);
+    t.copy.hung_ms = 1;
+    for (unsigned i = 0; i < 100 && !told_has(&t, "rule 114"); i++)
+        runs_for(TOLD_PROBE_MS);
+    begin_ms = t.now_ms;
+    while (t.now_ms < begin_ms + 6 * TOLD_TTL_MS && !told_has(&t, "rule 140")) {
+        t.copy.state = COPY_UNKNOWN;
+        runs_for(5);
+    }
+    assert_true(told_has(&t, "rule 140 handover -> standing"));
+    assert_true(t.now_ms > begin_ms + 4 * TOLD_TTL_MS);
+    assert_int_equal(t.sent[MSG_RELEASE], 0);
+}
+
 static void without_a_successor_it_stays(void **state)
 {
     (void)state;
@@ -224,6 +246,7 @@ int main(void)
         TEST(a_stall_counts_from_its_beginning),
         TEST(the_proof_must_cover_half_of_the_stall),
         TEST(a_server_that_answers_nothing_is_given_away_when_it_is_proved_to_hang),
+        TEST(what_cannot_be_seen_to_be_fenced_loses_its_lease),
         TEST(without_a_successor_it_stays),
         TEST(an_overloaded_server_is_never_given_away),
         TEST(spells_are_not_added_up),
