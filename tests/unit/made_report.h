@@ -143,6 +143,7 @@ static inline void made_well(void)
     struct core *c = &made_core;
 
     memset(c, 0, sizeof *c);
+    view_init(&c->view);
     memset(made_links, 0, sizeof made_links);
     made_config();
     made_rec = &c->voter.durable.record;
