@@ -376,6 +376,23 @@ static void about_slots(struct lines *l, const struct report_service *s)
     }
 }
 
+/* Fewer stream than must confirm a commit: clients wait, as strict promises. */
+static void about_pair(struct lines *l, const struct report_service *s, const struct pair *p)
+{
+    unsigned streaming = 0;
+
+    for (unsigned i = 0; i < p->n; i++) {
+        struct report_member m;
+
+        report_look(l->r, s, p->copies[i].member, &m);
+        streaming += is_standby(&m);
+    }
+    if (streaming < p->need)
+        warn(l, "%s: commits wait: %u standby%s must confirm them, and %u stream%s",
+             s->settings->name, p->need, p->need == 1 ? "" : "s", streaming,
+             streaming == 1 ? "s" : "");
+}
+
 static void about_durability(struct lines *l, const struct report_service *s)
 {
     const struct record *rec = report_record(s->core);
@@ -391,6 +408,8 @@ static void about_durability(struct lines *l, const struct report_service *s)
     else if (is_alone)
         warn(l, "%s: no standby is in sync: what is committed is on %s alone", s->settings->name,
              rec->member[rec->holder].name);
+    for (unsigned i = 0; i < rec->pairs_n && rec->goal == DURABILITY_STRICT; i++)
+        about_pair(l, s, &rec->pairs[i]);
 }
 
 size_t report_warnings(const struct report *r, char lines[][160], size_t lines_max)

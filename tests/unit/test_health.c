@@ -178,6 +178,15 @@ static void all_of_it_is_in_the_document(void **state)
     json_decref(facts);
 }
 
+static void commits_that_wait_are_told(void **state)
+{
+    (void)state;
+    made_rec->goal = made_rec->durability = DURABILITY_STRICT;
+    assert_false(warns_of("commits wait"));
+    made_core.view.peer[DB2].gossip.is_streaming = false;
+    assert_true(warns_of("pg: commits wait: 1 standby must confirm them, and 0 stream"));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, make_well)
@@ -189,6 +198,7 @@ int main(void)
         TEST(a_disk_is_short_by_percent_or_by_time),
         TEST(short_disks_and_hung_votes_are_warned_of),
         TEST(all_of_it_is_in_the_document),
+        TEST(commits_that_wait_are_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
