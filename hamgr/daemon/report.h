@@ -21,7 +21,7 @@ struct report_service {
     bool has_fence;
     struct fence_report fence;
     const char *write_why; /* why votes cannot be written; "": they can; NULL: as "" */
-    hm_ms writing_ms; /* for how long a vote has been on its way to the disk; 0: none is */
+    hm_ms writing_ms;      /* for how long a vote has been on its way to the disk; 0: none is */
 };
 
 struct report {

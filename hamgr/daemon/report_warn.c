@@ -8,11 +8,10 @@
 
 enum {
     FAILURES_TOLD = 3,           /* rebuilds in a row, until a person should look */
+    WRITING_TOLD_MS = 2000,      /* a vote on its way to the disk */
     STALL_TOLD_MS = 3600000,     /* a stall of the loop is worth a line for an hour */
     LOST_TOLD_MS = 24 * 3600000, /* what was lost, for a day */
 };
-enum { WRITING_TOLD_MS = 2000 };
-enum { STALL_TOLD_MS = 3600000 }; /* a stall of the loop is worth a line for an hour */
 
 struct lines {
     char (*line)[160];
