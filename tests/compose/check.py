@@ -90,7 +90,7 @@ def the_order_of_an_operator_hands_over(c):
 
 def no_client_sees_a_restart_of_the_daemons(c):
     w = clusters.Watch(c)
-    pids = [h.main_pid(UNIT) for h in c.db.values()]
+    pids = [h.postmaster() for h in c.db.values()]
     for host in (w.host, w.other):
         for units in ('hamgrd', 'hamgr-fence', 'hamgr-fence hamgrd'):
             host.sh(f'systemctl restart {units}')
@@ -101,7 +101,7 @@ def no_client_sees_a_restart_of_the_daemons(c):
     told = w.finish(False)
     troubles = w.moving.troubles(w.began) + w.pinned.troubles(w.began)
     expect(not troubles, f'{told}: clients saw {troubles[:5]}')
-    expect([h.main_pid(UNIT) for h in c.db.values()] == pids, 'a server was restarted')
+    expect([h.postmaster() for h in c.db.values()] == pids, 'a server was restarted')
     return told
 
 

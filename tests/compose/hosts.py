@@ -150,6 +150,10 @@ class Host:
     def main_pid(self, unit):
         return self.show(unit, 'MainPID')[0]
 
+    def postmaster(self):
+        """As the server wrote it: systemd knows it only when pg_ctlcluster has ended."""
+        return self.sh(f'head -n 1 {DATA}/postmaster.pid')
+
     def query(self, sql, check=True):
         return self.sh(f'psql -XAtq -d postgres -c "{sql}"', user='postgres', check=check)
 
