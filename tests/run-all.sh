@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 
 make=${MAKE:-make}
 logs=build/check
-limit_s=900 # a suite that hangs fails
+limit_s=1800 # a suite that hangs fails
 passed_all=0
 failed_all=0
 
