@@ -42,7 +42,10 @@ class Cluster:
             host.wait_booted()
 
     def close(self):
-        self.docker.close(self.image)
+        try:
+            self.client.end_all()
+        finally:
+            self.docker.close(self.image)
 
     def set_up(self):
         """As in docs/install.md: db1 has a database that runs, db2 is to become its copy."""

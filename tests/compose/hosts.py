@@ -108,6 +108,7 @@ class Client:
     def __init__(self, docker):
         self.docker = docker
         self.log_dir = docker.dir
+        self.processes = []
 
     def start(self, name, argv, in_group=False):
         log = self.log_dir / f'{name}.log'
@@ -115,7 +116,13 @@ class Client:
             popen = subprocess.Popen(
                 ['nsenter', f'--net=/run/netns/{self.docker.netns}', *map(str, argv)], stdout=file,
                 stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True)
-        return lab.Process(popen, name, log, in_group)
+        self.processes.append(lab.Process(popen, name, log, in_group))
+        return self.processes[-1]
+
+    def end_all(self):
+        for process in self.processes:
+            if process.is_running():
+                process.end()
 
 
 class Host:
