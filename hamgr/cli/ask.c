@@ -262,3 +262,19 @@ enum ctl_exit cli_ask(struct cli *c, const struct ctl_request *request, json_t *
     json_decref(answer);
     return (enum ctl_exit)is;
 }
+
+enum ctl_exit cli_show(struct cli *c, const struct ctl_request *request,
+                       void (*print)(struct cli *c, const json_t *answer))
+{
+    json_t *answer = NULL;
+    enum ctl_exit rc = cli_ask(c, request, &answer);
+
+    if (answer == NULL)
+        return rc;
+    if ((c->given & CLI_JSON) != 0)
+        cli_print_json(c, answer);
+    else
+        print(c, answer);
+    json_decref(answer);
+    return rc;
+}

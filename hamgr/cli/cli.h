@@ -102,6 +102,9 @@ bool cli_load(struct cli *c, struct settings *ret);
  * out with --json, and then *ret_answer is untouched. The answer's rc is returned; one that is not
  * 0 comes with an answer only if that has checks to be printed. */
 enum ctl_exit cli_ask(struct cli *c, const struct ctl_request *request, json_t **ret_answer);
+/* Asks, and prints the answer: by `print`, or as it is with --json. */
+enum ctl_exit cli_show(struct cli *c, const struct ctl_request *request,
+                       void (*print)(struct cli *c, const json_t *answer));
 /* The same without telling: what could not be done and what to do next stand in err and *ret_next,
  * NULL or a constant. An answer whose rc is not 0 is an answer here. */
 enum hm_rc cli_call(const char *socket_path, const struct ctl_request *request, hm_ms timeout_ms,

@@ -95,8 +95,6 @@ void cli_print_what_if(struct cli *c, const json_t *answer)
 static enum ctl_exit explain(struct cli *c, void (*print)(struct cli *c, const json_t *answer))
 {
     struct ctl_request r = { .command = CTL_EXPLAIN };
-    json_t *answer = NULL;
-    enum ctl_exit rc;
 
     if (c->service != NULL)
         (void)snprintf(r.service, sizeof r.service, "%s", c->service); /* its length was checked */
@@ -107,15 +105,7 @@ static enum ctl_exit explain(struct cli *c, void (*print)(struct cli *c, const j
                          c->arg[r.members_n], HM_NAME_MAX - 1);
             return CTL_USAGE;
         }
-    rc = cli_ask(c, &r, &answer);
-    if (answer == NULL)
-        return rc;
-    if ((c->given & CLI_JSON) != 0)
-        cli_print_json(c, answer);
-    else
-        print(c, answer);
-    json_decref(answer);
-    return rc;
+    return cli_show(c, &r, print);
 }
 
 enum ctl_exit cli_explain(struct cli *c)

@@ -94,20 +94,10 @@ static enum ctl_exit list(struct cli *c, enum ctl_command command,
                           void (*print)(struct cli *c, const json_t *answer))
 {
     struct ctl_request r = { .command = command };
-    json_t *answer = NULL;
-    enum ctl_exit rc;
 
     if (c->service != NULL)
         (void)snprintf(r.service, sizeof r.service, "%s", c->service); /* its length was checked */
-    rc = cli_ask(c, &r, &answer);
-    if (answer == NULL)
-        return rc;
-    if ((c->given & CLI_JSON) != 0)
-        cli_print_json(c, answer);
-    else
-        print(c, answer);
-    json_decref(answer);
-    return rc;
+    return cli_show(c, &r, print);
 }
 
 enum ctl_exit cli_history(struct cli *c)

@@ -239,6 +239,7 @@ void core_explain(const struct core *c, uint16_t lost, struct explanation *ret)
     struct core all = *c, base = *c;
     const struct record *r = core_known(c);
     uint16_t gone;
+    bool has_votes;
 
     memset(ret, 0, sizeof *ret);
     ret->leader = core_leader(c);
@@ -247,9 +248,9 @@ void core_explain(const struct core *c, uint16_t lost, struct explanation *ret)
     collect_view(&all, c, 0);
     collect_view(&base, c, gone);
     count_votes(&all, lost, ret);
+    has_votes = record_is_majority(r, view_heard(&base.view, base.now_ms));
     for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++) {
         struct explained *e = &ret->member[slot];
-        uint16_t heard = view_heard(&base.view, base.now_ms);
 
         if (r->member[slot].role != ROLE_DB)
             continue;
@@ -260,7 +261,7 @@ void core_explain(const struct core *c, uint16_t lost, struct explanation *ret)
         else if (!base.view.peer[slot].is_known)
             e->verdict = EXPLAIN_SILENT;
         else
-            explain_member(&base, c, slot, record_is_majority(r, heard), e);
+            explain_member(&base, c, slot, has_votes, e);
     }
     foresee(&all, lost, ret);
 }

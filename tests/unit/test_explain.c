@@ -33,6 +33,20 @@ static void expect_outcome(unsigned lost, enum explain_outcome outcome)
                  explain_outcome_name(outcome));
 }
 
+/* The copy of db2 itself, as its probe and its fence tell. */
+static void make_own_standby(uint8_t follows, uint64_t offset)
+{
+    made_core.copy = (struct copy){ .state = COPY_STANDBY,
+                                    .copy_id = 2,
+                                    .is_healthy = true,
+                                    .is_final = true,
+                                    .fence_answers = true,
+                                    .follows = follows,
+                                    .at = { .timeline = 5, .offset = offset } };
+    made_core.copy_noted_ms = MADE_NOW_MS;
+    made_core.released_at_ms = HM_PAST;
+}
+
 /* db3, another standby in the pair: one of both must have acknowledged. */
 static void add_third(void)
 {
@@ -64,15 +78,7 @@ static void the_standby_says_the_same_of_itself(void **state)
 {
     (void)state;
     made_well_on_standby();
-    made_core.copy = (struct copy){ .state = COPY_STANDBY,
-                                    .copy_id = 2,
-                                    .is_healthy = true,
-                                    .is_final = true,
-                                    .fence_answers = true,
-                                    .follows = DB1,
-                                    .at = { .timeline = 5, .offset = 0x3000060 } };
-    made_core.copy_noted_ms = MADE_NOW_MS;
-    made_core.released_at_ms = HM_PAST;
+    make_own_standby(DB1, 0x3000060);
     made_core.renewed.is_there = true;
     made_core.renewed.holder = DB1;
     made_core.renewed.ballot = made_core.voter.durable.accepted;
@@ -217,15 +223,7 @@ static void expect_forced(const char *why, const char *loss)
 static void make_left_over(void)
 {
     made_well_on_standby();
-    made_core.copy = (struct copy){ .state = COPY_STANDBY,
-                                    .copy_id = 2,
-                                    .is_healthy = true,
-                                    .is_final = true,
-                                    .fence_answers = true,
-                                    .follows = HM_NOBODY,
-                                    .at = { .timeline = 5, .offset = 0x3000040 } };
-    made_core.copy_noted_ms = MADE_NOW_MS;
-    made_core.released_at_ms = HM_PAST;
+    make_own_standby(HM_NOBODY, 0x3000040);
     made_core.view.peer[DB1].heard_ms = made_core.view.peer[W1].heard_ms = MADE_NOW_MS - 60000;
 }
 
