@@ -139,9 +139,10 @@ static enum hm_rc keep_link(const char *from, const char *keep, const char *name
     return rc;
 }
 
-static enum hm_rc keep_tablespaces(const char *data_dir, const char *keep, struct hm_err *err)
+enum hm_rc place_each_tablespace(const char *data_dir, place_tablespace *each, const char *keep,
+                                 struct hm_err *err)
 {
-    char path[PLACE_PATH_MAX], link[PLACE_PATH_MAX], name[64];
+    char path[PLACE_PATH_MAX], link[PLACE_PATH_MAX];
     enum hm_rc rc = place_join(path, data_dir, "pg_tblspc", err);
     struct dirent *entry;
     DIR *dir;
@@ -152,14 +153,22 @@ static enum hm_rc keep_tablespaces(const char *data_dir, const char *keep, struc
     while (rc == HM_OK && dir != NULL && (entry = readdir(dir)) != NULL) {
         if (strspn(entry->d_name, "0123456789") != strlen(entry->d_name))
             continue;
-        (void)snprintf(name, sizeof name, LINKS "%.40s", entry->d_name);
         rc = place_join(link, path, entry->d_name, err);
         if (rc == HM_OK)
-            rc = keep_link(link, keep, name, err);
+            rc = each(link, entry->d_name, keep, err);
     }
     if (dir != NULL)
         (void)closedir(dir); /* opened for reading */
     return rc;
+}
+
+static enum hm_rc keep_tablespace(const char *link, const char *oid, const char *keep,
+                                  struct hm_err *err)
+{
+    char name[64];
+
+    (void)snprintf(name, sizeof name, LINKS "%.40s", oid);
+    return keep_link(link, keep, name, err);
 }
 
 /* One that was cloned by hand may have two of them in one directory. */
@@ -262,7 +271,7 @@ enum hm_rc layout_find(const char *data_dir, const char *keep, struct layout *re
     if (rc == HM_OK)
         rc = keep_link(path, keep, LINKS "pg_wal", err);
     if (rc == HM_OK)
-        rc = keep_tablespaces(data_dir, keep, err);
+        rc = place_each_tablespace(data_dir, keep_tablespace, keep, err);
     if (rc == HM_OK)
         rc = place_sync(keep, err);
     if (rc == HM_OK)

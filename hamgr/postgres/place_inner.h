@@ -11,6 +11,12 @@ bool place_is_there(const char *path);
 enum hm_rc place_sync(const char *path, struct hm_err *err) HM_MUST_CHECK;
 /* One that is there already is fine. */
 enum hm_rc place_make_dir(const char *path, struct hm_err *err) HM_MUST_CHECK;
+/* Calls `each` for every tablespace of a data directory: its link in pg_tblspc, the link's name,
+ * and `keep` as it was given. The first failure ends it. */
+typedef enum hm_rc place_tablespace(const char *link, const char *oid, const char *keep,
+                                    struct hm_err *err);
+enum hm_rc place_each_tablespace(const char *data_dir, place_tablespace *each, const char *keep,
+                                 struct hm_err *err) HM_MUST_CHECK;
 /* Takes the mark away that what was in the directory is aside. */
 void place_unmark(const struct place *p);
 

@@ -247,12 +247,15 @@ static enum hm_rc swap_tablespace(const char *path, struct hm_err *err)
     return rc;
 }
 
-static enum hm_rc relink_tablespace(const char *path, struct hm_err *err)
+static enum hm_rc relink_tablespace(const char *path, const char *oid, const char *keep,
+                                    struct hm_err *err)
 {
     char leads_to[PLACE_PATH_MAX];
     const size_t length = strlen("/" PLACE_NEW);
     ssize_t n = readlink(path, leads_to, sizeof leads_to - 1);
 
+    (void)oid;
+    (void)keep;
     if (n < (ssize_t)length)
         return HM_OK; /* no link */
     leads_to[n] = 0;
@@ -260,28 +263,6 @@ static enum hm_rc relink_tablespace(const char *path, struct hm_err *err)
         return HM_OK;
     leads_to[(size_t)n - length] = 0;
     return relink(path, leads_to, err);
-}
-
-static enum hm_rc relink_tablespaces(const char *data_dir, struct hm_err *err)
-{
-    char path[PLACE_PATH_MAX], link[PLACE_PATH_MAX];
-    enum hm_rc rc = place_join(path, data_dir, "pg_tblspc", err);
-    struct dirent *entry;
-    DIR *dir;
-
-    if (rc != HM_OK)
-        return rc;
-    dir = opendir(path);
-    while (rc == HM_OK && dir != NULL && (entry = readdir(dir)) != NULL) {
-        if (strspn(entry->d_name, "0123456789") != strlen(entry->d_name))
-            continue;
-        rc = place_join(link, path, entry->d_name, err);
-        if (rc == HM_OK)
-            rc = relink_tablespace(link, err);
-    }
-    if (dir != NULL)
-        (void)closedir(dir); /* opened for reading */
-    return rc;
 }
 
 /* --- the door ----------------------------------------------------------------------------------
@@ -294,7 +275,7 @@ enum hm_rc layout_swap(const struct layout *l, struct hm_err *err)
     for (unsigned int i = 0; rc == HM_OK && i < l->tablespaces_n; i++)
         rc = swap_tablespace(l->tablespace[i], err);
     if (rc == HM_OK)
-        rc = relink_tablespaces(l->data.fresh, err);
+        rc = place_each_tablespace(l->data.fresh, relink_tablespace, NULL, err);
     if (rc == HM_OK && l->log.target[0] != 0)
         rc = swap_log(l, err);
     return rc == HM_OK ? swap(&l->data, err) : rc;
