@@ -37,7 +37,7 @@ LDFLAGS.asan   := -fsanitize=address,undefined
 LDFLAGS.cov    := --coverage
 
 # What hamgr is linked with, and the Debian package to name when pkg-config does not find it.
-PKGS := libpq:libpq-dev libevent:libevent-dev libevent_openssl:libevent-dev openssl:libssl-dev \
+PKGS := libpq:libpq-dev hiredis:libhiredis-dev libevent:libevent-dev libevent_openssl:libevent-dev openssl:libssl-dev \
         libconfig:libconfig-dev libprotobuf-c:libprotobuf-c-dev libsystemd:libsystemd-dev \
         jansson:libjansson-dev libnftables:libnftables-dev
 PKG_NAMES  := $(foreach p,$(PKGS),$(firstword $(subst :, ,$(p))))

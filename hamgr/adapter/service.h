@@ -43,6 +43,9 @@ struct service_host {
     void (*on_died)(void *ctx, const char *why);
     /* Have the helper start the unit (CONTROL_SYSTEMD). False: it does not answer. */
     bool (*start_unit)(void *ctx);
+    /* Have the helper suspend every process of the service and close its gate, as the last step of
+     * DO_STOP for a server whose data ends with it. False: it does not answer. */
+    bool (*suspend)(void *ctx);
     /* Send this to that member's hamgrd; what it gives comes by take_log. False: no link, ask again
      * later. NULL: there are no links. */
     bool (*ask_log)(void *ctx, uint8_t member, const struct service_log_ask *ask);
@@ -153,5 +156,6 @@ struct service_type {
 };
 
 extern const struct service_type service_postgres;
+extern const struct service_type service_redis;
 
 #endif
