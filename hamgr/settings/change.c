@@ -5,11 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Into the file's own settings, or into those of every service. */
+/* Into the file's own settings, or into those of every service that has it. */
 static bool change_one(struct reader *r, const config_setting_t *value, struct schema_file *f)
 {
     const char *name = config_setting_name(value);
     const struct setting *row = schema_find(IN_FILE, name);
+    bool is_taken = false;
     bool is_of_file =
         row != NULL && row->type != TYPE_LIST && row->offset < offsetof(struct schema_file, timing);
 
@@ -17,10 +18,14 @@ static bool change_one(struct reader *r, const config_setting_t *value, struct s
         value_take(r, row, value, f);
         return true;
     }
-    row = schema_find(IN_SERVICE, name);
-    for (size_t i = 0; row != NULL && i < f->s.services_n; i++)
+    for (size_t i = 0; i < f->s.services_n; i++) {
+        row = schema_find(schema_service(f->s.service[i].kind), name);
+        if (row == NULL)
+            continue;
+        is_taken = true;
         value_take(r, row, value, &f->s.service[i]);
-    return row != NULL;
+    }
+    return is_taken;
 }
 
 static void change_all(struct reader *r, const config_setting_t *root, struct schema_file *f)

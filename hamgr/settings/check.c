@@ -218,7 +218,15 @@ static void check_node(struct reader *r, const config_setting_t *root, struct se
  */
 
 /* What two services on the same hosts cannot share. */
-enum shared { SHARED_NAME, SHARED_DATA_DIR, SHARED_PORT, SHARED_UNIT, SHARED_N };
+enum shared {
+    SHARED_NAME,
+    SHARED_DATA_DIR,
+    SHARED_PORT,
+    SHARED_UNIT,
+    SHARED_CONFIG_FILE,
+    SHARED_SOCKET,
+    SHARED_N
+};
 
 static bool share(const struct settings_service *a, const struct settings_service *b,
                   enum shared what)
@@ -232,16 +240,41 @@ static bool share(const struct settings_service *a, const struct settings_servic
         return b->port != 0 && a->port == b->port;
     case SHARED_UNIT:
         return b->unit[0] != '\0' && strcmp(a->unit, b->unit) == 0;
+    case SHARED_CONFIG_FILE: /* of PostgreSQL, a file may be that of several */
+        return b->kind == SERVICE_REDIS && b->config_file[0] != '\0' &&
+               strcmp(a->config_file, b->config_file) == 0;
+    case SHARED_SOCKET:
+        return b->socket[0] != '\0' && strcmp(a->socket, b->socket) == 0;
     case SHARED_N:
         break;
     }
     return false;
 }
 
+static const char *shared_text(const struct settings_service *s, enum shared what)
+{
+    switch (what) {
+    case SHARED_DATA_DIR:
+        return s->data_dir;
+    case SHARED_UNIT:
+        return s->unit;
+    case SHARED_CONFIG_FILE:
+        return s->config_file;
+    case SHARED_SOCKET:
+        return s->socket;
+    case SHARED_NAME:
+    case SHARED_PORT:
+    case SHARED_N:
+        break;
+    }
+    return s->name;
+}
+
 static void check_shared(struct reader *r, const config_setting_t *root, const struct settings *s,
                          size_t j, enum shared what)
 {
-    static const char *const name[] = { "name", "data_dir", "port", "control" };
+    static const char *const name[] = { "name",    "data_dir",    "port",
+                                        "control", "config_file", "socket" };
     const struct settings_service *b = &s->service[j];
     unsigned int line = line_in(root, "services", j, name[what]);
     size_t i = 0;
@@ -257,7 +290,7 @@ static void check_shared(struct reader *r, const config_setting_t *root, const s
                      s->service[i].name);
     else
         reader_error(r, line, "services.%s: '%s' is that of '%s' already", name[what],
-                     what == SHARED_UNIT ? b->unit : b->data_dir, s->service[i].name);
+                     shared_text(b, what), s->service[i].name);
 }
 
 /* strict never acknowledges without sync_standbys others, so as many must exist. */

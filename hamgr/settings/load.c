@@ -94,11 +94,17 @@ void settings_errors_done(struct settings_errors *e)
 /* Where a setting of that name belongs, if it stands in the wrong place; or NULL. */
 static const char *right_place(enum schema_in in, const char *name)
 {
-    if (in == IN_FILE && schema_find(IN_SERVICE, name) != NULL)
+    if (in == IN_FILE &&
+        (schema_find(IN_POSTGRES, name) != NULL || schema_find(IN_REDIS, name) != NULL))
         return "into a service";
     if (in == IN_FILE && schema_find(IN_MEMBER, name) != NULL)
         return "into a member";
-    if ((in == IN_MEMBER || in == IN_SERVICE) && schema_find(IN_FILE, name) != NULL)
+    if (in == IN_REDIS && schema_find(IN_POSTGRES, name) != NULL)
+        return "into a service of type postgres";
+    if (in == IN_POSTGRES && schema_find(IN_REDIS, name) != NULL)
+        return "into a service of type redis";
+    if ((in == IN_MEMBER || in == IN_REDIS || in == IN_POSTGRES) &&
+        schema_find(IN_FILE, name) != NULL)
         return "outside of the list";
     return NULL;
 }
@@ -202,8 +208,13 @@ static void read_member(struct reader *r, const config_setting_t *group, struct 
 static void read_service(struct reader *r, const config_setting_t *group,
                          struct settings_service *s)
 {
-    read_group(r, IN_SERVICE, "services", group, s);
-    if (config_setting_get_member(group, "replication_user") == NULL)
+    const char *type = NULL;
+    bool is_redis =
+        config_setting_lookup_string(group, "type", &type) && strcmp(type, "redis") == 0;
+
+    read_group(r, schema_service(is_redis ? SERVICE_REDIS : SERVICE_POSTGRES), "services", group,
+               s);
+    if (!is_redis && config_setting_get_member(group, "replication_user") == NULL)
         memcpy(s->replication_user, s->user, sizeof s->replication_user);
 }
 

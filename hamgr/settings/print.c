@@ -53,20 +53,32 @@ static void print_setting(FILE *out, int indent, const struct setting *row)
                   quote, value, quote);
 }
 
-/* A list with one entry that shows everything, and more in short. */
-static void print_list(FILE *out, const struct setting *row, const char *more)
+/* An entry of a list that shows everything. */
+static void print_entry(FILE *out, enum schema_in in)
 {
     const char *between = "";
 
-    print_comment(out, 0, row->help);
-    (void)fprintf(out, "%s = (\n    {\n", row->path);
+    (void)fputs("    {\n", out);
     for (size_t i = 0; i < schema_rows; i++)
-        if (schema[i].in == schema_entries(row)) {
+        if (schema[i].in == in) {
             (void)fputs(between, out);
             between = "\n";
             print_setting(out, 8, &schema[i]);
         }
-    (void)fprintf(out, "    }%s\n);\n", more);
+    (void)fputs("    }", out);
+}
+
+/* A list with one entry of each form that shows everything, and more in short. */
+static void print_list(FILE *out, const struct setting *row, const char *more)
+{
+    print_comment(out, 0, row->help);
+    (void)fprintf(out, "%s = (\n", row->path);
+    print_entry(out, schema_entries(row));
+    if (schema_entries(row) == IN_POSTGRES) {
+        (void)fputs(",\n", out);
+        print_entry(out, IN_REDIS);
+    }
+    (void)fprintf(out, "%s\n);\n", more);
 }
 
 static void print_file(FILE *out, enum schema_in in, const char *members)
@@ -144,7 +156,7 @@ static void print_value(FILE *out, const struct setting *row)
             (void)fprintf(out, "%s`%s`", c == row->choices ? "" : ", ", c->text);
         break;
     case TYPE_CONTROL:
-        (void)fputs("`pg_ctl`, `systemd:UNIT`", out);
+        (void)fprintf(out, "`%s`, `systemd:UNIT`", row->preset);
         break;
     case TYPE_LIST:
         (void)fprintf(out, "a list of 1 to %" PRId64, row->max);
@@ -188,7 +200,12 @@ void settings_print_manual(FILE *out)
         out);
     print_table(out, IN_FILE, "/etc/hamgr/hamgr.conf", "On every host with databases.");
     print_table(out, IN_MEMBER, "members", "Each entry of the list `members`.");
-    print_table(out, IN_SERVICE, "services", "Each entry of the list `services`.");
+    print_table(out, IN_POSTGRES, "services: PostgreSQL",
+                "Each entry of the list `services` with `type = \"postgres\"`.");
+    print_table(out, IN_REDIS, "services: Redis",
+                "Each entry of the list `services` with `type = \"redis\"`, which is for Redis 6.2 "
+                "and later and\n"
+                "for Valkey. There may be several, also on the same hosts.");
     print_table(out, IN_WITNESS, "/etc/hamgr/witness.conf",
                 "On the host of a witness. A reload serves the clusters that are new in the file;\n"
                 "everything else counts after a restart, which the clusters do not notice.");

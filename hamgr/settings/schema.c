@@ -18,7 +18,9 @@ static const struct schema_choice roles[] = { { "db", ROLE_DB },
 static const struct schema_choice rooms[] = {
     { "auto", ROOM_AUTO }, { "both", ROOM_BOTH }, { "one", ROOM_ONE }, { NULL, 0 }
 };
-static const struct schema_choice kinds[] = { { "postgres", SERVICE_POSTGRES }, { NULL, 0 } };
+static const struct schema_choice kinds[] = { { "postgres", SERVICE_POSTGRES },
+                                              { "redis", SERVICE_REDIS },
+                                              { NULL, 0 } };
 
 /* Only what depends on how long a message takes. */
 const struct settings_timing schema_timings[] = {
@@ -40,17 +42,35 @@ const struct settings_timing schema_timings[] = {
     .offset = offsetof(struct type, field), .size = sizeof(((struct type *)NULL)->field)
 #define TOP(name, kind) .path = (name), .in = IN_FILE, .type = (kind)
 #define MEMBER(name, kind) .path = "members." name, .in = IN_MEMBER, .type = (kind)
-#define SERVICE(name, kind) .path = "services." name, .in = IN_SERVICE, .type = (kind)
+#define POSTGRES(name, kind) .path = "services." name, .in = IN_POSTGRES, .type = (kind)
+#define REDIS(name, kind) .path = "services." name, .in = IN_REDIS, .type = (kind)
 #define WITNESS(name, kind) .path = (name), .in = IN_WITNESS, .type = (kind)
 #define CLUSTER(name, kind) .path = "clusters." name, .in = IN_CLUSTER, .type = (kind)
 #define RANGE(low, high) .min = (low), .max = (high)
 
-enum { MS_MAX = HM_TTL_MAX_MS, RUN_DIR_MAX = 90, SOCKET_DIR_MAX = 92 };
+enum { MS_MAX = HM_TTL_MAX_MS, RUN_DIR_MAX = 90, SOCKET_DIR_MAX = 92, SOCKET_MAX = 107 };
 #define SIZE_MAX_BYTES (INT64_C(1) << 50)
 #define REBUILD_RATE_MIN (32 << 10) /* as pg_basebackup's --max-rate */
 #define REBUILD_RATE_MAX (1 << 30)
 
 /* clang-format off */
+/* What services of all kinds have. */
+#define SERVICE_NAMES(PLACE, type_shown, name_shown) \
+    { PLACE("type", TYPE_CHOICE), FIELD(settings_service, kind), .choices = kinds, .example = (type_shown), \
+      .help = "The kind of database." }, \
+    { PLACE("name", TYPE_NAME), FIELD(settings_service, name), .example = (name_shown), \
+      .help = "What commands call the service." }
+#define SERVICE_PROMISES(PLACE) \
+    { PLACE("durability", TYPE_CHOICE), FIELD(settings_service, durability), .choices = durabilities, \
+      .otherwise = "as for all services", .example = "async", .change = CHANGES_NOTHING_LATER, \
+      .help = "The same for this service alone." }, \
+    { PLACE("sync_standbys", TYPE_NUMBER), FIELD(settings_service, sync_standbys), \
+      RANGE(1, HM_MEMBERS_MAX - 1), .otherwise = "as for all services", .example = "1", \
+      .change = CHANGES_NOTHING_LATER, .help = "The same for this service alone." }, \
+    { PLACE("max_lag_bytes", TYPE_SIZE), FIELD(settings_service, max_lag_bytes), RANGE(0, SIZE_MAX_BYTES), \
+      .otherwise = "as for all services", .example = "16MB", .change = CHANGES_NOTHING_LATER, \
+      .help = "The same for this service alone." }
+
 const struct setting schema[] = {
     /* --- who we are --- */
     { TOP("cluster", TYPE_NAME), FIELD(schema_file, s.cluster), .example = "shop",
@@ -170,63 +190,79 @@ const struct setting schema[] = {
               "streams from the primary itself. It is then in no sync pair. What counts is the entry in the "
               "member's own file." },
 
-    /* --- services --- */
-    { SERVICE("type", TYPE_CHOICE), FIELD(settings_service, kind), .choices = kinds, .example = "postgres",
-      .help = "The kind of database." },
-    { SERVICE("name", TYPE_NAME), FIELD(settings_service, name), .example = "pg",
-      .help = "What commands call the service." },
-    { SERVICE("data_dir", TYPE_PATH), FIELD(settings_service, data_dir),
+    /* --- services of PostgreSQL --- */
+    SERVICE_NAMES(POSTGRES, "postgres", "pg"),
+    { POSTGRES("data_dir", TYPE_PATH), FIELD(settings_service, data_dir),
       .example = "/var/lib/postgresql/15/main", .help = "The data directory, the same on every host." },
-    { SERVICE("port", TYPE_NUMBER), FIELD(settings_service, port), RANGE(1, 65535), .preset = "5432", .example = "5432",
+    { POSTGRES("port", TYPE_NUMBER), FIELD(settings_service, port), RANGE(1, 65535), .preset = "5432", .example = "5432",
       .help = "The server's port, the same on every host." },
-    { SERVICE("control", TYPE_CONTROL), FIELD(settings_service, control), .preset = "pg_ctl",
+    { POSTGRES("control", TYPE_CONTROL), FIELD(settings_service, control), .preset = "pg_ctl",
       .example = "systemd:postgresql@15-main",
       .help = "How the server is started: \"systemd:UNIT\", or \"pg_ctl\" for one without a unit." },
-    { SERVICE("bin_dir", TYPE_PATH), FIELD(settings_service, bin_dir), .otherwise = "found by the data's version",
+    { POSTGRES("bin_dir", TYPE_PATH), FIELD(settings_service, bin_dir), .otherwise = "found by the data's version",
       .example = "/usr/lib/postgresql/15/bin",
       .help = "Where pg_ctl, pg_rewind and the others are." },
-    { SERVICE("config_file", TYPE_PATH), FIELD(settings_service, config_file),
+    { POSTGRES("config_file", TYPE_PATH), FIELD(settings_service, config_file),
       .otherwise = "postgresql.conf in data_dir", .example = "/etc/postgresql/15/main/postgresql.conf",
       .help = "The server's main configuration file; Debian keeps it apart from the data." },
-    { SERVICE("socket_dir", TYPE_PATH), FIELD(settings_service, socket_dir), RANGE(0, SOCKET_DIR_MAX),
+    { POSTGRES("socket_dir", TYPE_PATH), FIELD(settings_service, socket_dir), RANGE(0, SOCKET_DIR_MAX),
       .preset = "/var/run/postgresql", .help = "Where the server's unix socket is: hamgrd connects by it." },
-    { SERVICE("user", TYPE_TEXT), FIELD(settings_service, user), .preset = "postgres",
+    { POSTGRES("user", TYPE_TEXT), FIELD(settings_service, user), .preset = "postgres",
       .help = "The database user that hamgrd connects as. A superuser." },
-    { SERVICE("dbname", TYPE_TEXT), FIELD(settings_service, dbname), .preset = "postgres",
+    { POSTGRES("dbname", TYPE_TEXT), FIELD(settings_service, dbname), .preset = "postgres",
       .help = "The database that hamgrd connects to." },
-    { SERVICE("replication_user", TYPE_TEXT), FIELD(settings_service, replication_user),
+    { POSTGRES("replication_user", TYPE_TEXT), FIELD(settings_service, replication_user),
       .otherwise = "the same as user", .example = "postgres",
       .help = "The database user that standbys connect as." },
-    { SERVICE("passfile", TYPE_PATH), FIELD(settings_service, passfile), .otherwise = "none",
+    { POSTGRES("passfile", TYPE_PATH), FIELD(settings_service, passfile), .otherwise = "none",
       .example = "/var/lib/postgresql/.pgpass",
       .help = "A password file (libpq's .pgpass) for the standbys' connections." },
-    { SERVICE("durability", TYPE_CHOICE), FIELD(settings_service, durability), .choices = durabilities,
-      .otherwise = "as for all services", .example = "async", .change = CHANGES_NOTHING_LATER,
-      .help = "The same for this service alone." },
-    { SERVICE("sync_standbys", TYPE_NUMBER), FIELD(settings_service, sync_standbys),
-      RANGE(1, HM_MEMBERS_MAX - 1), .otherwise = "as for all services", .example = "1",
-      .change = CHANGES_NOTHING_LATER, .help = "The same for this service alone." },
-    { SERVICE("max_lag_bytes", TYPE_SIZE), FIELD(settings_service, max_lag_bytes), RANGE(0, SIZE_MAX_BYTES),
-      .otherwise = "as for all services", .example = "16MB", .change = CHANGES_NOTHING_LATER,
-      .help = "The same for this service alone." },
+    SERVICE_PROMISES(POSTGRES),
 
-    { SERVICE("slot_max_bytes", TYPE_SIZE), FIELD(settings_service, slot_max_bytes), RANGE(0, SIZE_MAX_BYTES),
+    { POSTGRES("slot_max_bytes", TYPE_SIZE), FIELD(settings_service, slot_max_bytes), RANGE(0, SIZE_MAX_BYTES),
       .otherwise = "no limit but the disk", .example = "10GB",
       .help = "The most log that a member keeps for another one that is away; then its slot is dropped, and it is "
               "cloned when it comes back. In any case, when less than 10 % of the disk of the log are free, the "
               "slot that holds back most is dropped, if that is 5 % of the disk or more." },
-    { SERVICE("rebuild_rate", TYPE_SIZE), FIELD(settings_service, rebuild_rate),
+    { POSTGRES("rebuild_rate", TYPE_SIZE), FIELD(settings_service, rebuild_rate),
       RANGE(REBUILD_RATE_MIN, REBUILD_RATE_MAX), .otherwise = "no limit", .example = "100MB",
       .help = "The most that pg_basebackup may read from the primary in a second, when a copy is made anew." },
-    { SERVICE("rebuild_command", TYPE_TEXT), FIELD(settings_service, rebuild_command),
+    { POSTGRES("rebuild_command", TYPE_TEXT), FIELD(settings_service, rebuild_command),
       .otherwise = "pg_basebackup from the primary", .example = "/etc/hamgr/rebuild-pg",
       .help = "A shell command that makes a copy anew instead, in the directory $HAMGR_TARGET: a restore "
               "from a backup (docs/rebuild.md)." },
-    { SERVICE("rebuild_room", TYPE_CHOICE), FIELD(settings_service, rebuild_room), .choices = rooms,
+    { POSTGRES("rebuild_room", TYPE_CHOICE), FIELD(settings_service, rebuild_room), .choices = rooms,
       .preset = "auto",
       .help = "What becomes of the old copy when one is made anew. \"both\": it is kept until the new one "
               "is in its place, and without room for both nothing is done. \"one\": it is removed first. "
               "\"auto\": it is kept if there is room for both, else removed first, and that is reported." },
+
+    /* --- services of Redis --- */
+    SERVICE_NAMES(REDIS, "redis", "cache"),
+    { REDIS("data_dir", TYPE_PATH), FIELD(settings_service, data_dir), .example = "/var/lib/redis",
+      .help = "What redis.conf calls `dir`, the same on every host and of this server alone: by it the fence "
+              "helper knows the server." },
+    { REDIS("port", TYPE_NUMBER), FIELD(settings_service, port), RANGE(1, 65535), .preset = "6379", .example = "6379",
+      .help = "The server's port, the same on every host. redis.conf must `bind` an address that the other "
+              "members reach." },
+    { REDIS("control", TYPE_CONTROL), FIELD(settings_service, control), .preset = "redis-server",
+      .example = "systemd:redis-server",
+      .help = "How the server is started: \"systemd:UNIT\", or \"redis-server\" for one without a unit." },
+    { REDIS("config_file", TYPE_PATH), FIELD(settings_service, config_file), .example = "/etc/redis/redis.conf",
+      .help = "The server's configuration. hamgr never writes it; its last line must be `include "
+              "RUN_DIR/redis-NAME.conf`, with this service's name." },
+    { REDIS("bin_dir", TYPE_PATH), FIELD(settings_service, bin_dir), .otherwise = "/usr/bin",
+      .example = "/usr/local/bin", .help = "Where redis-server is." },
+    { REDIS("socket", TYPE_PATH), FIELD(settings_service, socket), RANGE(0, SOCKET_MAX),
+      .otherwise = "none: 127.0.0.1 and the port", .example = "/run/redis/redis-server.sock",
+      .help = "What redis.conf calls `unixsocket`: hamgrd connects by it, and must be allowed to." },
+    { REDIS("user", TYPE_TEXT), FIELD(settings_service, user), .otherwise = "the server's default user",
+      .example = "hamgr", .help = "The user of the server's ACL that hamgrd connects as." },
+    { REDIS("passfile", TYPE_PATH), FIELD(settings_service, passfile), .otherwise = "none",
+      .example = "/etc/hamgr/cache.pass",
+      .help = "A file whose first line is the password that hamgrd connects with. Its user must be able to read "
+              "it, others must not. The servers themselves need `masterauth` in redis.conf." },
+    SERVICE_PROMISES(REDIS),
 
     /* --- the witness's file --- */
     { WITNESS("listen", TYPE_ADDRESS), FIELD(schema_witness, w.listen), .preset = "[::]:7420",
@@ -260,7 +296,12 @@ enum schema_in schema_entries(const struct setting *row)
 {
     if (row->in == IN_WITNESS)
         return IN_CLUSTER;
-    return strcmp(row->path, "members") == 0 ? IN_MEMBER : IN_SERVICE;
+    return strcmp(row->path, "members") == 0 ? IN_MEMBER : IN_POSTGRES;
+}
+
+enum schema_in schema_service(enum service_kind kind)
+{
+    return kind == SERVICE_REDIS ? IN_REDIS : IN_POSTGRES;
 }
 
 const struct setting *schema_find(enum schema_in in, const char *name)

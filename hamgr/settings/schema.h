@@ -11,9 +11,10 @@
 enum schema_in {
     IN_FILE, /* hamgr.conf itself: struct schema_file */
     IN_MEMBER,
-    IN_SERVICE,
-    IN_WITNESS, /* the witness's file: struct schema_witness */
-    IN_CLUSTER, /* struct schema_cluster */
+    IN_POSTGRES, /* an entry of `services` whose type is postgres: struct settings_service */
+    IN_REDIS,    /* ... and redis */
+    IN_WITNESS,  /* the witness's file: struct schema_witness */
+    IN_CLUSTER,  /* struct schema_cluster */
 };
 
 enum schema_type {
@@ -25,7 +26,7 @@ enum schema_type {
     TYPE_SIZE, /* a number of bytes, or "16MB" */
     TYPE_BOOL,
     TYPE_CHOICE,
-    TYPE_CONTROL, /* "pg_ctl" or "systemd:UNIT" */
+    TYPE_CONTROL, /* "systemd:UNIT", or the word of its preset: "pg_ctl", "redis-server" */
     TYPE_LIST,    /* of groups */
 };
 
@@ -63,8 +64,10 @@ extern const size_t schema_rows;
 bool schema_is_required(const struct setting *row);
 /* The last part of the path. */
 const char *schema_name(const struct setting *row);
-/* The groups in a list's parentheses. Only for TYPE_LIST. */
+/* The groups in a list's parentheses; of services those of PostgreSQL. Only for TYPE_LIST. */
 enum schema_in schema_entries(const struct setting *row);
+/* The rows of a service of that kind. */
+enum schema_in schema_service(enum service_kind kind);
 /* The row of that name, or NULL. */
 const struct setting *schema_find(enum schema_in in, const char *name);
 /* The name in `in` that is most like `name`, or NULL when none is. */

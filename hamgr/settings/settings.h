@@ -33,7 +33,10 @@ struct settings_member {
     char follow[HM_NAME_MAX]; /* the standby that it streams from; empty: the primary */
 };
 
-enum settings_control { CONTROL_PG_CTL, CONTROL_SYSTEMD };
+enum settings_control {
+    CONTROL_DIRECT, /* by pg_ctl, or by redis-server itself */
+    CONTROL_SYSTEMD,
+};
 
 /* Where a copy is made anew. */
 enum settings_room {
@@ -47,18 +50,25 @@ enum { SETTINGS_COMMAND_MAX = 512 }; /* bytes of a command, with the final NUL *
 struct settings_service {
     char name[HM_NAME_MAX];
     enum service_kind kind;
-    uint8_t number; /* place in the list: what messages and records call it */
-    char data_dir[SETTINGS_PATH_MAX];
+    uint8_t number;                   /* place in the list: what messages and records call it */
+    char data_dir[SETTINGS_PATH_MAX]; /* Redis calls it `dir` */
     uint16_t port;
     enum settings_control control;
-    char unit[64];                       /* with CONTROL_SYSTEMD; without ".service" at its end */
-    char bin_dir[SETTINGS_PATH_MAX];     /* of postgres, pg_ctl, pg_rewind ...; found if empty */
-    char config_file[SETTINGS_PATH_MAX]; /* Debian keeps it apart; empty: in data_dir */
-    char socket_dir[SETTINGS_PATH_MAX];  /* of the server's unix socket */
-    char user[HM_NAME_MAX];              /* database user of hamgrd's own connections */
+    char unit[64];                   /* with CONTROL_SYSTEMD; without ".service" at its end */
+    char bin_dir[SETTINGS_PATH_MAX]; /* of postgres, pg_ctl, ..., or redis-server; found if empty */
+    /* postgresql.conf: Debian keeps it apart; empty: in data_dir. redis.conf: never empty. */
+    char config_file[SETTINGS_PATH_MAX];
+    /* User of hamgrd's own connections. Redis: of its ACL; empty: the default user. */
+    char user[HM_NAME_MAX];
+    /* PostgreSQL: for replication connections. Redis: the first line is hamgrd's own password, and
+     * readable for hamgrd only. Empty: none. */
+    char passfile[SETTINGS_PATH_MAX];
+    /* PostgreSQL only. */
+    char socket_dir[SETTINGS_PATH_MAX]; /* of the server's unix socket */
     char dbname[HM_NAME_MAX];
     char replication_user[HM_NAME_MAX];
-    char passfile[SETTINGS_PATH_MAX]; /* for replication connections; empty: none */
+    /* Redis only. */
+    char socket[SETTINGS_PATH_MAX]; /* the server's unix socket; empty: 127.0.0.1 and the port */
     enum durability durability;
     uint8_t sync_standbys;
     uint64_t max_lag_bytes;

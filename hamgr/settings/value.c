@@ -306,19 +306,21 @@ static bool is_unit(const char *unit, char *why)
     return false;
 }
 
-static bool take_control(const char *text, struct settings_service *service, char *why)
+/* row->preset is what starts a server without a unit. */
+static bool take_control(const struct setting *row, const char *text,
+                         struct settings_service *service, char *why)
 {
     static const char prefix[] = "systemd:", suffix[] = ".service";
     const char *unit = text + sizeof prefix - 1;
     size_t n;
 
-    if (strcmp(text, "pg_ctl") == 0) {
-        service->control = CONTROL_PG_CTL;
+    if (strcmp(text, row->preset) == 0) {
+        service->control = CONTROL_DIRECT;
         return true;
     }
     if (strncmp(text, prefix, sizeof prefix - 1) != 0) {
-        (void)snprintf(why, WHY_MAX, "'%.*s' is neither 'pg_ctl' nor 'systemd:UNIT'", SHOWN_MAX,
-                       text);
+        (void)snprintf(why, WHY_MAX, "'%.*s' is neither '%s' nor 'systemd:UNIT'", SHOWN_MAX, text,
+                       row->preset);
         return false;
     }
     if (!is_unit(unit, why))
@@ -396,7 +398,7 @@ static bool take_string(const struct setting *row, const char *text, void *targe
     if (row->type == TYPE_CHOICE)
         return take_choice(row, text, field, why);
     if (row->type == TYPE_CONTROL)
-        return take_control(text, target, why);
+        return take_control(row, text, target, why);
     return take_text(row, text, field, why);
 }
 

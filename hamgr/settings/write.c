@@ -58,7 +58,7 @@ static void value_text(const struct setting *row, const void *group, char *text,
         (void)snprintf(text, size, "%s", choice_of(row, field));
     else if (row->type == TYPE_CONTROL)
         (void)snprintf(text, size, "%s%s",
-                       service->control == CONTROL_SYSTEMD ? "systemd:" : "pg_ctl",
+                       service->control == CONTROL_SYSTEMD ? "systemd:" : row->preset,
                        service->control == CONTROL_SYSTEMD ? service->unit : "");
     else
         (void)snprintf(text, size, "%" PRId64, number_of(row, field));
@@ -106,7 +106,7 @@ static void write_group(FILE *out, enum schema_in in, const void *group)
         if (!is_to_write(&schema[i], group, text))
             continue;
         write_value(out, before, &schema[i], text);
-        before = in == IN_SERVICE ? "\n      " : " ";
+        before = in == IN_MEMBER ? " " : "\n      ";
     }
     (void)fputs(" }", out);
 }
@@ -142,7 +142,7 @@ static void write_list(FILE *out, const struct setting *row, const struct settin
         if (is_members)
             write_group(out, IN_MEMBER, &s->member[i]);
         else
-            write_group(out, IN_SERVICE, &s->service[i]);
+            write_group(out, schema_service(s->service[i].kind), &s->service[i]);
         (void)fputs(i + 1 < n ? ",\n" : "\n", out);
     }
     (void)fputs(");\n", out);

@@ -56,7 +56,9 @@ static void want_good(const struct settings *s)
 
         want(service->name[0] != '\0' && service->data_dir[0] == '/' && service->port > 0);
         want((service->control == CONTROL_SYSTEMD) == (service->unit[0] != '\0'));
-        want(service->sync_standbys >= 1 && service->replication_user[0] != '\0');
+        want(service->sync_standbys >= 1);
+        want((service->kind == SERVICE_POSTGRES) == (service->replication_user[0] != '\0'));
+        want(service->kind == SERVICE_POSTGRES || service->config_file[0] == '/');
         settings_first_record(s, service, &first);
         first.epoch = first.version = 1;
         first.pairs_n = 1;

@@ -132,7 +132,7 @@ static void fill_settings(struct trio *t, struct trio_member *m)
     (void)snprintf(pg->dbname, sizeof pg->dbname, "postgres");
     (void)snprintf(pg->replication_user, sizeof pg->replication_user, "postgres");
     pg->port = TRIO_PORT;
-    pg->control = CONTROL_PG_CTL;
+    pg->control = CONTROL_DIRECT;
     (void)snprintf(s->state_dir, sizeof s->state_dir, "%s/state", m->root);
     s->timing.ttl_ms = 1500;
     s->timing.heartbeat_ms = 250;

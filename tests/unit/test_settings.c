@@ -52,7 +52,7 @@ static void what_is_left_out_has_its_default(void **state)
     assert_false(s.member[0].is_nofailover);
     assert_int_equal(service->number, 0);
     assert_int_equal(service->port, 5432);
-    assert_int_equal(service->control, CONTROL_PG_CTL);
+    assert_int_equal(service->control, CONTROL_DIRECT);
     assert_string_equal(service->unit, "");
     assert_string_equal(service->bin_dir, "");
     assert_string_equal(service->config_file, "");
@@ -63,6 +63,28 @@ static void what_is_left_out_has_its_default(void **state)
     assert_string_equal(service->passfile, "");
     assert_int_equal(service->durability, DURABILITY_ASYNC);
     assert_int_equal(service->sync_standbys, 1);
+    assert_int_equal(service->max_lag_bytes, 16 << 20);
+}
+
+static void the_defaults_of_redis_are_its_own(void **state)
+{
+    struct settings s =
+        load_good(TOP_LINES MEMBER_LINES "services = ( { type = \"redis\"; name = \"cache\"; "
+                                         "data_dir = \"/r\"; config_file = \"/r.conf\"; } );\n");
+    const struct settings_service *service = &s.service[0];
+
+    (void)state;
+    assert_int_equal(service->kind, SERVICE_REDIS);
+    assert_int_equal(service->port, 6379);
+    assert_int_equal(service->control, CONTROL_DIRECT);
+    assert_string_equal(service->config_file, "/r.conf");
+    assert_string_equal(service->bin_dir, "");
+    assert_string_equal(service->socket, "");
+    assert_string_equal(service->user, "");
+    assert_string_equal(service->passfile, "");
+    assert_string_equal(service->socket_dir, "");
+    assert_string_equal(service->replication_user, "");
+    assert_int_equal(service->durability, DURABILITY_ASYNC);
     assert_int_equal(service->max_lag_bytes, 16 << 20);
 }
 
@@ -377,6 +399,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_file_of_the_manual_is_read),
         cmocka_unit_test(what_is_left_out_has_its_default),
+        cmocka_unit_test(the_defaults_of_redis_are_its_own),
         cmocka_unit_test(everything_can_be_set),
         cmocka_unit_test(replication_goes_by_the_same_user_unless_told),
         cmocka_unit_test(a_timing_is_a_set_of_times),

@@ -358,7 +358,7 @@ static void services_need_their_settings(void **state)
         { "name = \"b\"; data_dir = \"/b\"; port = 1;", "services.type: missing" },
         { "type = \"postgres\"; data_dir = \"/b\"; port = 1;", "services.name: missing" },
         { "type = \"mysql\"; name = \"b\"; data_dir = \"/b\"; port = 1;",
-          "services.type: 'mysql' is none of: postgres" },
+          "services.type: 'mysql' is none of: postgres, redis" },
         { SECOND "data_dir = \"b\"; port = 1;", "services.data_dir: 'b' does not begin with '/'" },
         { SECOND "data_dir = \"/b\"; port = 0;", "services.port: 0 is below the minimum 1" },
         { SECOND "data_dir = \"/b\"; port = 65536;",
@@ -395,6 +395,50 @@ static void the_control_of_a_service_has_a_form(void **state)
         { CONTROL("systemd:" SIXTY "123"), "" },
         { CONTROL("systemd:" SIXTY "1234"),
           "services.control: the unit's name is longer than 63 characters" });
+}
+
+#define REDIS "type = \"redis\"; name = \"r\"; data_dir = \"/r\"; "
+
+static void redis_has_settings_of_its_own(void **state)
+{
+#define REDIS_CONTROL(text) REDIS "config_file = \"/c\"; control = \"" text "\";"
+    SERVICE_FIELDS(
+        { REDIS "config_file = \"/c\";", "" }, { REDIS, "services.config_file: missing" },
+        { REDIS "config_file = \"/c\"; socket = \"/s\"; user = \"u\"; passfile = \"/p\";", "" },
+        { REDIS_CONTROL("redis-server"), "" }, { REDIS_CONTROL("systemd:redis"), "" },
+        { REDIS_CONTROL("pg_ctl"),
+          "services.control: 'pg_ctl' is neither 'redis-server' nor 'systemd:UNIT'" },
+        { SECOND "data_dir = \"/b\"; port = 1; control = \"redis-server\";",
+          "services.control: 'redis-server' is neither 'pg_ctl' nor 'systemd:UNIT'" },
+        { REDIS "config_file = \"/c\"; socket_dir = \"/s\";",
+          "services: unknown setting 'socket_dir': it belongs into a service of type postgres" },
+        { REDIS "config_file = \"/c\"; slot_max_bytes = 1;",
+          "services: unknown setting 'slot_max_bytes': it belongs into a service of type "
+          "postgres" },
+        { SECOND "data_dir = \"/b\"; port = 1; socket = \"/s\";",
+          "services: unknown setting 'socket': it belongs into a service of type redis" },
+        { REDIS "config_file = \"/c\"; sokcet = \"/s\";",
+          "services: unknown setting 'sokcet', did you mean 'socket'?" });
+}
+
+static void redis_servers_must_differ(void **state)
+{
+#define OTHER "type = \"redis\"; name = \"q\"; "
+    SERVICE_FIELDS(
+        { REDIS "config_file = \"/c\"; socket = \"/s\"; }, { " OTHER "data_dir = \"/q\"; port = 2; "
+                "config_file = \"/cq\"; socket = \"/sq\";",
+          "" },
+        { REDIS "config_file = \"/c\"; }, { " OTHER "data_dir = \"/q\"; config_file = \"/cq\";",
+          "services.port: 6379 is that of 'r' already" },
+        { REDIS "config_file = \"/c\"; }, { " OTHER
+                "data_dir = \"/r\"; port = 2; config_file = \"/cq\";",
+          "services.data_dir: '/r' is that of 'r' already" },
+        { REDIS "config_file = \"/c\"; }, { " OTHER
+                "data_dir = \"/q\"; port = 2; config_file = \"/c\";",
+          "services.config_file: '/c' is that of 'r' already" },
+        { REDIS "config_file = \"/c\"; socket = \"/s\"; }, { " OTHER
+                "data_dir = \"/q\"; port = 2; config_file = \"/cq\"; socket = \"/s\";",
+          "services.socket: '/s' is that of 'r' already" });
 }
 
 static void services_must_differ(void **state)
@@ -506,6 +550,8 @@ int main(void)
         cmocka_unit_test(services_need_their_settings),
         cmocka_unit_test(the_control_of_a_service_has_a_form),
         cmocka_unit_test(services_must_differ),
+        cmocka_unit_test(redis_has_settings_of_its_own),
+        cmocka_unit_test(redis_servers_must_differ),
         cmocka_unit_test(strict_needs_enough_standbys),
         cmocka_unit_test(one_member_must_be_able_to_lead),
         cmocka_unit_test(what_is_missing_is_told_first),

@@ -17,7 +17,12 @@ static const char everything[] =
     "  { type = \"postgres\"; name = \"pg\"; data_dir = \"/srv/\\\"pg\\\"\"; port = 54321;\n"
     "    control = \"systemd:postgresql@15-main\"; bin_dir = \"/usr/lib/postgresql/15/bin\";\n"
     "    replication_user = \"rep\"; durability = \"strict\"; max_lag_bytes = 0; },\n"
-    "  { type = \"postgres\"; name = \"other\"; data_dir = \"/srv/other\"; port = 5433; }\n"
+    "  { type = \"postgres\"; name = \"other\"; data_dir = \"/srv/other\"; port = 5433; },\n"
+    "  { type = \"redis\"; name = \"cache\"; data_dir = \"/srv/cache\"; config_file = "
+    "\"/etc/r.conf\";\n"
+    "    socket = \"/run/r.sock\"; user = \"ha\"; passfile = \"/etc/r.pass\"; },\n"
+    "  { type = \"redis\"; name = \"queue\"; data_dir = \"/srv/queue\"; port = 6380;\n"
+    "    control = \"systemd:redis-server@queue\"; config_file = \"/etc/q.conf\"; }\n"
     ");\n"
     "timing = \"lan\"; check_interval_ms = 700; max_lag_bytes = \"8GB\"; gate = false;\n"
     "watchdog = \"/dev/watchdog\"; state_dir = \"/var/lib/else\"; user = \"pg\";\n";
@@ -88,6 +93,11 @@ static void a_host_may_have_some_settings_otherwise(void **state)
     assert_string_equal(s.state_dir, "/srv/hamgr");
     assert_string_equal(s.service[0].socket_dir, "/run/pg");
     assert_string_equal(s.service[1].socket_dir, "/run/pg");
+    assert_string_equal(s.service[2].socket_dir, "");
+    s = before;
+    assert_int_equal(settings_change(&s, "passfile = \"/p\";", &err), HM_OK);
+    assert_string_equal(s.service[0].passfile, "/p");
+    assert_string_equal(s.service[2].passfile, "/p");
     s = before;
     assert_int_equal(settings_change(&s, "state_dir = \"/srv/hamgr\"; members = ();", &err),
                      HM_BAD_INPUT);
