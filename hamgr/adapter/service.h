@@ -80,6 +80,13 @@ struct service_drop {
     bool is_over; /* the member streams again */
 };
 
+/* How far a standby has replayed what it has: a takeover waits for the rest. */
+struct service_replay {
+    bool is_known;
+    uint64_t received, replayed; /* bytes */
+    hm_ms behind_ms;             /* how long the oldest of what is not replayed has been there */
+};
+
 enum { SERVICE_DISKS_MAX = 8, SERVICE_DISK_NAME = 32, SERVICE_DISK_TEXT = 160 };
 
 /* A disk that the service writes to. */
@@ -104,9 +111,12 @@ struct service_facts {
     struct progress progress; /* of it */
     char trouble[160];        /* why it does not answer, or why the last operation failed; empty */
     hm_ms lost_ms;            /* boot time of that; 0: never */
-    char lost[160];    /* diverged log that was set aside here since hamgrd started; empty: none */
-    uint64_t received; /* a standby's positions, bytes */
-    uint64_t replayed;
+    char lost[160]; /* diverged log that was set aside here since hamgrd started; empty: none */
+    /* Of the own copy, if it is a standby; of those that stream from it, if it is the primary. */
+    struct service_replay replay[HM_MEMBERS_MAX];
+    bool is_replay_paused; /* of the own copy, by somebody's order */
+    bool has_waiting;      /* it is a primary and tells ... */
+    unsigned int waiting;  /* ... how many sessions wait for a standby to confirm a commit */
     struct latency_summary commits; /* how long hamgr's own took, of a primary */
     char stall[160];                /* what stalls, and what is known of why; empty */
     size_t disks_n;

@@ -160,6 +160,14 @@ static json_t *link_of(const struct report *r, const char *name)
     return ctl_text(link.why[0] != '\0' ? link.why : "not connected yet");
 }
 
+static int add_replay(json_t *j, const struct service_replay *p)
+{
+    uint64_t lag = p->received > p->replayed ? p->received - p->replayed : 0;
+    int rc = set(j, "replay_lag_bytes", p->is_known ? bytes(lag) : json_null());
+
+    return rc | set(j, "replay_lag_ms", p->is_known ? json_integer(p->behind_ms) : json_null());
+}
+
 static json_t *member_of(const struct report *r, const struct report_service *s, uint8_t slot)
 {
     const struct record *rec = report_record(s->core);
@@ -183,6 +191,7 @@ static json_t *member_of(const struct report *r, const struct report_service *s,
     rc |= set(j, "position", position(rec->kind, &m.gossip.at));
     rc |= set(j, "timeline", m.gossip.at.timeline != 0 ? bytes(m.gossip.at.timeline) : json_null());
     rc |= set(j, "lag_bytes", m.has_lag ? bytes(m.lag_bytes) : json_null());
+    rc |= add_replay(j, &s->facts.replay[slot]);
     rc |= set(j, "is_streaming", json_boolean(m.gossip.is_streaming));
     rc |= set(j, "follows", m.is_heard ? name_of(rec, m.gossip.follows) : json_null());
     rc |= set(j, "is_healthy", json_boolean(m.gossip.is_healthy));
@@ -244,6 +253,11 @@ static int add_durability(json_t *j, const struct record *rec)
     return rc | set(j, "pairs", pairs_of(rec));
 }
 
+static json_t *waiting_of(const struct service_facts *f)
+{
+    return f->has_waiting ? json_integer((json_int_t)f->waiting) : json_null();
+}
+
 static json_t *service_of(const struct report *r, const struct report_service *s)
 {
     const struct record *rec = report_record(s->core);
@@ -260,6 +274,7 @@ static json_t *service_of(const struct report *r, const struct report_service *s
     rc |= set(j, "version", bytes(rec->version));
     rc |= add_lease(j, r, s);
     rc |= add_durability(j, rec);
+    rc |= set(j, "waiting_commits", waiting_of(&s->facts));
     rc |= set(j, "switchover", switchover_of(rec));
     rc |= set(j, "voters", voters_of(r, s));
     rc |= set(j, "fence", fence_of(s, r->now_ms));

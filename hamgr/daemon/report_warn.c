@@ -49,6 +49,18 @@ static const char *span(hm_ms ms, char text[24])
     return text;
 }
 
+/* "850 MB", "5.1 GB" */
+static const char *size(uint64_t bytes, char text[24])
+{
+    double mb = (double)bytes / (1 << 20);
+
+    if (mb < 1000)
+        (void)snprintf(text, 24, "%.0f MB", mb);
+    else
+        (void)snprintf(text, 24, "%.1f GB", mb / 1024);
+    return text;
+}
+
 /* --- the member itself ------------------------------------------------------------------------ */
 
 static void about_state(struct lines *l, const struct report_service *s)
@@ -278,6 +290,24 @@ static void about_standby(struct lines *l, const struct report_service *s,
              name, of, m->lag_bytes);
 }
 
+/* What is received is safe, but a takeover waits until it is replayed, and readers see the past. */
+static void about_replay(struct lines *l, const struct report_service *s,
+                         const struct report_member *m)
+{
+    const struct service_replay *p = &s->facts.replay[m->slot];
+    uint64_t lag = p->received > p->replayed ? p->received - p->replayed : 0;
+    hm_ms limit_ms = (hm_ms)l->r->settings->replay_warn_seconds * 1000;
+    char late[24], bytes[24];
+
+    if (!p->is_known || limit_ms == 0 || p->behind_ms < limit_ms || m->gossip.is_delayed)
+        return;
+    warn(l, "%s: %s replays %s (%s) behind what it has, a takeover would wait for that: %s",
+         s->settings->name, m->member->name, span(p->behind_ms, late), size(lag, bytes),
+         m->is_self && s->facts.is_replay_paused
+             ? "SELECT pg_wal_replay_resume() there"
+             : "look for long queries, or a paused replay, there");
+}
+
 static void about_holder(struct lines *l, const struct report_service *s,
                          const struct report_member *m)
 {
@@ -326,26 +356,16 @@ static void about_copies(struct lines *l, const struct report_service *s)
                 about_holder(l, s, &m);
             continue;
         }
-        if (m.is_up)
+        if (m.is_up) {
             about_standby(l, s, &m);
+            about_replay(l, s, &m);
+        }
         if (is_standby(&m))
             standbys++;
     }
     if (standbys == 0 && members > 1)
         warn(l, "%s: no standby streams: nobody could take over from %s", s->settings->name,
              rec->member[rec->holder].name);
-}
-
-/* "850 MB", "5.1 GB" */
-static const char *size(uint64_t bytes, char text[24])
-{
-    double mb = (double)bytes / (1 << 20);
-
-    if (mb < 1000)
-        (void)snprintf(text, 24, "%.0f MB", mb);
-    else
-        (void)snprintf(text, 24, "%.1f GB", mb / 1024);
-    return text;
 }
 
 /* What is kept for another is lost to this disk; and who is not waited for must be made anew. */
@@ -375,9 +395,29 @@ static void about_slots(struct lines *l, const struct report_service *s)
     }
 }
 
+/* "; 3 sessions wait: start db2, 'hamgr status' there says what it lacks" */
+static const char *what_to_do(const struct service_facts *f, const char *away, char text[112])
+{
+    char sessions[48] = "";
+
+    if (f->has_waiting)
+        (void)snprintf(sessions, sizeof sessions, "; %u session%s now", f->waiting,
+                       f->waiting == 1 ? " waits" : "s wait");
+    (void)snprintf(text, 112, "%s: bring back %s ('hamgr status' there)", sessions, away);
+    return text;
+}
+
+static void add_name(char *list, size_t size, const char *name)
+{
+    size_t n = strlen(list);
+
+    (void)snprintf(list + n, size - n, "%s%s", n > 0 ? " or " : "", name); /* cut at worst */
+}
+
 /* Fewer stream than must confirm a commit: clients wait, as strict promises. */
 static void about_pair(struct lines *l, const struct report_service *s, const struct pair *p)
 {
+    char away[48] = "", next[112];
     unsigned streaming = 0;
 
     for (unsigned i = 0; i < p->n; i++) {
@@ -385,11 +425,33 @@ static void about_pair(struct lines *l, const struct report_service *s, const st
 
         report_look(l->r, s, p->copies[i].member, &m);
         streaming += is_standby(&m);
+        if (!is_standby(&m))
+            add_name(away, sizeof away, m.member->name);
     }
     if (streaming < p->need)
-        warn(l, "%s: commits wait: %u standby%s must confirm them, and %u stream%s",
+        warn(l, "%s: commits wait: %u standby%s must confirm them, and %u stream%s%s",
              s->settings->name, p->need, p->need == 1 ? "" : "s", streaming,
-             streaming == 1 ? "s" : "");
+             streaming == 1 ? "s" : "", what_to_do(&s->facts, away, next));
+}
+
+/* In strict nobody acknowledges alone: with no copy in a pair commits wait for the first. */
+static void about_nobody(struct lines *l, const struct report_service *s)
+{
+    const struct record *rec = report_record(s->core);
+    char away[48] = "", next[112];
+
+    for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++) {
+        struct report_member m;
+
+        if (rec->member[slot].role != ROLE_DB || slot == rec->holder)
+            continue;
+        report_look(l->r, s, slot, &m);
+        if (!is_standby(&m))
+            add_name(away, sizeof away, m.member->name);
+    }
+    if (away[0] != '\0')
+        warn(l, "%s: commits wait: no standby is there that may confirm them%s", s->settings->name,
+             what_to_do(&s->facts, away, next));
 }
 
 static void about_durability(struct lines *l, const struct report_service *s)
@@ -404,6 +466,8 @@ static void about_durability(struct lines *l, const struct report_service *s)
     if (rec->durability != rec->goal)
         warn(l, "%s: '%s' was asked for, but only '%s' is promised yet", s->settings->name,
              durability_name(rec->goal), durability_name(rec->durability));
+    else if (is_alone && rec->goal == DURABILITY_STRICT)
+        about_nobody(l, s);
     else if (is_alone)
         warn(l, "%s: no standby is in sync: what is committed is on %s alone", s->settings->name,
              rec->member[rec->holder].name);

@@ -11,6 +11,7 @@
 
 #include "postgres/gray.h"
 #include "postgres/inner.h"
+#include "postgres/streams.h"
 #include "postgres/wal.h"
 
 enum probe_phase {
@@ -127,6 +128,7 @@ struct probe {
     bool has_moved; /* at the last look: others commit */
 
     struct gray *gray; /* owned */
+    struct streams streams;
     char trouble[160];
     hm_ms silent_since_ms;  /* 0: it answers */
     hm_ms orphans_since_ms; /* processes are left of a server that ended; 0: none */

@@ -138,6 +138,8 @@ void probe_finish(struct probe *p, const struct copy *found)
         c.copy_id = c.system_id = 0;
         c.was_primary = false;
     }
+    if (c.state != COPY_PRIMARY && c.state != COPY_STANDBY)
+        streams_forget(s);
     gray_look(p, &c);
     see_room(p, &c);
     if (c.state == COPY_PRIMARY || c.state == COPY_STANDBY) {

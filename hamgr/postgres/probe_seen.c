@@ -44,6 +44,8 @@ enum {
     SEEN_PROCESSES,
     SEEN_SENDERS,
     SEEN_DELAY,
+    SEEN_PAUSED,
+    SEEN_WAITING,
     SEEN_COLUMNS
 };
 
@@ -63,10 +65,15 @@ const char *const probe_prepare_sql =
     "         FROM pg_stat_get_activity(NULL)"
     "         WHERE backend_type IN ('startup', 'walreceiver')) END,"
     " CASE WHEN pg_is_in_recovery() THEN NULL"
-    "   ELSE (SELECT string_agg(slot_name || ' ' || (flush_lsn - '0/0'), ',')"
+    "   ELSE (SELECT string_agg(slot_name || ' ' || (flush_lsn - '0/0') || ' '"
+    "           || coalesce(replay_lsn - '0/0', 0), ',')"
     "         FROM pg_stat_get_wal_senders() w, pg_get_replication_slots() s"
     "         WHERE s.active_pid = w.pid AND w.state = 'streaming' AND flush_lsn IS NOT NULL) END,"
-    " current_setting('recovery_min_apply_delay')";
+    " current_setting('recovery_min_apply_delay'),"
+    " CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() END,"
+    " CASE WHEN pg_is_in_recovery() THEN NULL"
+    "   ELSE (SELECT count(*) FROM pg_stat_get_activity(NULL)"
+    "         WHERE wait_event = 'SyncRep' AND application_name NOT LIKE 'hamgr %') END";
 
 const char *const probe_ask_sql = "EXECUTE hamgr_look";
 
@@ -193,6 +200,9 @@ static void take_primary(struct probe *p, const PGresult *result, struct copy *c
     c->is_final = true;
     p->path = c->at.timeline;
     p->reached = c->at;
+    streams_take_senders(&p->streams, p->s, PQgetvalue(result, 0, SEEN_SENDERS), c, p->taken_at_ms);
+    streams_take_waiting(&p->streams, p->s, (unsigned int)number(result, SEEN_WAITING), c,
+                         p->taken_at_ms);
 }
 
 /* The position of a standby: the larger of received and replayed, on the timeline that wrote its
@@ -219,8 +229,8 @@ static void take_standby(struct probe *p, const PGresult *result, struct copy *c
         c->at = p->reached;
     else if (p->history_of == p->path && p->is_path_certain)
         p->reached = c->at;
-    p->s->facts.received = received;
-    p->s->facts.replayed = replayed;
+    streams_take_own(&p->streams, p->s, received, replayed, is_true(result, SEEN_PAUSED),
+                     p->taken_at_ms);
     /* The server asks for more only after it has read all that was on its disk. */
     p->is_final |=
         !is_null(result, SEEN_RECEIVED) || strstr(PQgetvalue(result, 0, SEEN_PROCESSES),
@@ -233,29 +243,6 @@ static void take_standby(struct probe *p, const PGresult *result, struct copy *c
 }
 
 /* --- the rest -------------------------------------------------------------------------------- */
-
-/* "SLOT FLUSHED,SLOT FLUSHED" */
-static void take_senders(const struct service *s, const char *list, struct copy *c)
-{
-    while (*list != 0) {
-        size_t length = strcspn(list, " ");
-        char name[64];
-        uint64_t copy_id;
-        uint8_t slot;
-
-        if (length < sizeof name && list[length] == ' ') {
-            memcpy(name, list, length);
-            name[length] = 0;
-            if (postgres_slot_parse(&s->record, name, &slot, &copy_id)) {
-                c->standby[slot].is_streaming = true;
-                c->standby[slot].copy_id = copy_id;
-                c->standby[slot].flushed = strtoull(list + length, NULL, 10);
-            }
-        }
-        list += strcspn(list, ",");
-        list += *list == ',';
-    }
-}
 
 static void take_names(struct service *s, const char *value, struct copy *c)
 {
@@ -283,8 +270,6 @@ bool probe_take_answer(struct probe *p, const PGresult *result, struct copy *ret
     if (p->s->notes.timeline == c.at.timeline)
         c.began_epoch = p->s->notes.began_epoch;
     take_names(p->s, PQgetvalue(result, 0, SEEN_NAMES), &c);
-    if (c.state == COPY_PRIMARY)
-        take_senders(p->s, PQgetvalue(result, 0, SEEN_SENDERS), &c);
     c.is_healthy = p->missing == NULL; /* gray.c knows more */
     *ret = c;
     return true;

@@ -145,6 +145,9 @@ const struct setting schema[] = {
     { TOP("disk_warn_minutes", TYPE_NUMBER), FIELD(schema_file, s.disk_warn_minutes), RANGE(0, 100000),
       .preset = "360", .help = "Warn when such a disk will be full within this time, if it goes on filling "
               "up as in the last ten minutes." },
+    { TOP("replay_warn_seconds", TYPE_NUMBER), FIELD(schema_file, s.replay_warn_seconds), RANGE(0, 1000000),
+      .preset = "30", .help = "Warn when a standby has not replayed for so long what it has: a takeover would wait for "
+              "it. 0: never. One that is delayed on purpose is not warned of." },
     { TOP("state_dir", TYPE_PATH), FIELD(schema_file, s.state_dir), .preset = "/var/lib/hamgr",
       .help = "Where hamgrd keeps what it promised to the others. On a disk: a member whose files are lost "
               "must be removed and added again." },

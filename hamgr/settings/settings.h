@@ -117,6 +117,7 @@ struct settings {
     bool is_gate_on;                  /* packets of a service need the lease, with nftables */
     uint16_t disk_warn_percent;       /* free, of a disk of the database */
     uint32_t disk_warn_minutes;       /* until one is full, at the present rate */
+    uint32_t replay_warn_seconds;     /* that a standby may be behind with its replay; 0: any */
     char watchdog[SETTINGS_PATH_MAX]; /* device of the hardware watchdog; empty: none */
     char user[HM_NAME_MAX];           /* hamgrd's user: the only one that hamgr-fence obeys */
 };

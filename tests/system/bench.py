@@ -50,6 +50,13 @@ ROWS = [
      {'interval_ms': 3}, 150, None),
     ('lost-sync', 'host lost, sync', SYNC, scenarios.host_lost, {}, 1600, 2200),
     ('lost-sync-lan', 'host lost, sync, timing lan', SYNC_LAN, scenarios.host_lost, {}, 700, None),
+    # the lease times
+    ('standby-lost', 'standby lost, sync', SYNC, scenarios.standby_lost, {'seconds': 4}, 1500, None),
+    ('standby-lost-lan', 'standby lost, sync, timing lan', SYNC_LAN, scenarios.standby_lost,
+     {'seconds': 4}, 600, None),
+    ('standby-killed', 'postmaster of the standby killed, sync', SYNC, scenarios.standby_killed, {},
+     1500, None),
+    ('standby-killed-lan', '... timing lan', SYNC_LAN, scenarios.standby_killed, {}, 600, None),
     # stall_timeout_ms is 5000
     ('hung', 'disk hung, sync', DISKS, scenarios.disk_hung, {}, 6000, 6000),
 ]

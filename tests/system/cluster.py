@@ -36,6 +36,7 @@ state_dir = "{state}";
 run_dir = "{dir}/run";
 lost_wal_dir = "{dir}/lost";
 user = "{user}";
+{also}
 """
 
 WITNESS_CONF = """
@@ -58,6 +59,7 @@ class Kind:
     with_faults: bool = False  # hosts have a wall clock of their own, and a state disk that can fail
     with_names: bool = False  # members are configured by names, which each host's /etc/hosts knows
     slot_max: str = ''  # slot_max_bytes
+    also: str = ''  # further settings for all services
     own_disks: bool = False  # each database host has a disk for its data that can hang
     with_votes: bool = False  # ... and hamgrd's votes lie on it, too
 
@@ -137,6 +139,7 @@ class Cluster:
             state=self._state(host), members=self._members(),
             port=PORT if host.name in self.witness else postgres.PORT, address=host.address,
             timing=self.kind.timing, durability=self.kind.durability, user=SERVER_USER,
+            also=self.kind.also,
             more=f'slot_max_bytes = "{self.kind.slot_max}"; ' if self.kind.slot_max else '',
             bin_dir=postgres.bin_dir()))
 

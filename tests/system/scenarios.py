@@ -70,15 +70,17 @@ class Watch:
         self.moving.wait_ack_after(after or now(), limit_s)
         self.moving.wait_acks(20)
 
-    def finish(self, limit_s=25):
-        """Waits for the cluster to be whole and looks at everything that was acknowledged."""
+    def finish(self, limit_s=25, gap_of=None):
+        """Waits for the cluster to be whole and looks at everything that was acknowledged. gap_of:
+        whose gap, where not that of the client that moves."""
         new = self.cluster.wait_healthy(limit_s)
         self.moving.wait_acks(20)
         epoch = self.cluster.epoch(self.cluster.db[new])
         for p in self.all():
             p.stop()
         acks = [a for p in self.all() for a in p.acks()]
-        return Result(gap_s=probes.write_gap(self.moving.acks(), self.began),
+        gaps = [probes.write_gap(p.acks(), self.began) for p in gap_of or [self.moving]]
+        return Result(gap_s=max(gaps),
                       overlap_s=probes.overlap(acks, self.old, new, self.began) if new != self.old else 0.0,
                       lost=len(probes.lost(self.all(), self.cluster.server[new].query)),
                       acknowledged=len(acks), old=self.old, new=new, epochs=epoch - self.epoch,
@@ -330,13 +332,25 @@ def witness_lost(cluster, watch, seconds=4.0):
 
 @watched
 def standby_lost(cluster, watch, seconds=5.0):
-    """The standby's host is gone for a while."""
+    """The standby's host is gone for a while. Patient clients see for how long no commit returns."""
     standby = next(h for n, h in cluster.db.items() if n != watch.old)
     watch.mark()
     standby.power_off()
     let_pass(seconds)
     power_is_back(cluster, standby)
-    return watch.finish()
+    return watch.finish(gap_of=watch.pinned)
+
+
+@watched
+def standby_killed(cluster, watch):
+    """kill -9 of the standby's postmaster: hamgr starts it again, and it streams again."""
+    standby = next(n for n in cluster.db if n != watch.old)
+    pid = cluster.server[standby].postmaster_pid()
+    watch.mark()
+    os.kill(pid, signal.SIGKILL)
+    wait_until('it was started again',
+               lambda: cluster.server[standby].postmaster_pid() not in (0, pid), LIMIT_S, 0.05)
+    return watch.finish(gap_of=watch.pinned)
 
 
 @watched

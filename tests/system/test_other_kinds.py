@@ -1,12 +1,15 @@
 """Synchronous replication, short leases, three databases."""
 
+import re
+
 import scenarios
 from cluster import Kind
-from lab import let_pass
+from lab import let_pass, wait_until
 from test_failover import check_nobody_noticed, check_takeover
 
 SYNC = Kind(durability='sync')
 LAN = Kind(timing='lan')
+STRICT = Kind(durability='strict', timing='lan')
 THREE = Kind(dbs=3, witnesses=0)
 
 
@@ -57,6 +60,45 @@ def test_sync_standby_lost(get_cluster):
     assert result.new == result.old
     assert result.lost == 0
     assert result.gap_s <= 16
+
+
+def test_sync_standby_killed(get_cluster):
+    """It is back before anybody would be taken out."""
+    result = scenarios.standby_killed(get_cluster(SYNC))
+    assert result.new == result.old
+    assert result.lost == 0
+    assert result.gap_s <= 16
+    assert result.pinned_troubles == []
+
+
+def test_strict_standby_killed(get_cluster):
+    """Commits wait, hamgr says so and what to do, and they return when the standby does."""
+    c = get_cluster(STRICT)
+    watch = scenarios.Watch(c)
+    host, standby = watch.old_host, c.db[next(n for n in c.db if n != watch.old)]
+    try:
+        watch.mark()
+        standby.power_off()
+        # the client that moves gives up and comes again: its former sessions wait on
+        said = wait_until('hamgr says who waits for whom', lambda: next(
+            (w for w in c.status(host)['warnings'] if re.search(r'; \d+ sessions wait now', w)), None), 30)
+        assert said.startswith('pg: commits wait: 1 standby must confirm them, and 0 stream; ')
+        assert said.endswith(f": bring back {standby.name} ('hamgr status' there)")
+        assert c.service_status(host)['waiting_commits'] >= 2
+        wait_until('the log says so, too', lambda: 'commits wait service=pg' in c.log_text(host), 30)
+        waits = [len(p.acks()) for p in watch.pinned]
+        let_pass(4)  # longer than the lease: sync would go on
+        assert [len(p.acks()) for p in watch.pinned] == waits
+        scenarios.power_is_back(c, standby)
+        for p in watch.pinned:
+            p.wait_acks(20, 60)
+        result = watch.finish(60)
+        assert result.new == result.old and result.epochs == 0
+        assert result.lost == 0 and result.pinned_troubles == []
+        assert not any('commits wait' in w for w in c.status(host)['warnings'])
+        assert 'commits wait no longer' in c.log_text(host)
+    finally:
+        watch.stop()
 
 
 def test_sync_switchover(get_cluster):

@@ -7,6 +7,7 @@ from cluster import Kind
 from lab import wait_until
 
 SEGMENT = 16 << 20
+HASTY = Kind(timing='lan', also='replay_warn_seconds = 2;')
 THREE = Kind(timing='lan', dbs=3, witnesses=0)
 LIMITED = Kind(timing='lan', slot_max='40MB')
 
@@ -91,3 +92,31 @@ def test_away_for_a_long_time(get_cluster, drop_cluster):
     finally:
         watch.stop()
     drop_cluster()
+
+
+def member(cluster, host, name):
+    service = cluster.service_status(host)
+    return next(m for m in service['members'] if m['name'] == name)
+
+
+def test_a_standby_that_replays_late_is_told(get_cluster):
+    """It has everything, and somebody keeps it from replaying that."""
+    c = get_cluster(HASTY)
+    primary, standby = c.primary(), c.standby()
+    c.server[primary].query('CREATE TABLE IF NOT EXISTS late (n int)')
+    wait_until('all is replayed', lambda: member(c, c.db[primary], standby)['replay_lag_ms'] == 0 and
+               member(c, c.db[standby], standby)['replay_lag_ms'] == 0, 20)
+    c.server[standby].query('SELECT pg_wal_replay_pause()')
+    c.server[primary].query('INSERT INTO late SELECT generate_series(1, 1000)')
+    told = f'{standby} replays '
+    for host, what in ((c.db[primary], 'look for long queries, or a paused replay, there'),
+                       (c.db[standby], 'SELECT pg_wal_replay_resume() there')):
+        wait_until('hamgr says so', lambda h=host, w=what: any(
+            told in line and w in line for line in c.status(h)['warnings']), 30)
+        seen = member(c, host, standby)
+        assert seen['replay_lag_bytes'] > 10000 and seen['replay_lag_ms'] >= 2000
+    assert member(c, c.db[primary], standby)['lag_bytes'] < 10000  # it has received all
+    c.server[standby].query('SELECT pg_wal_replay_resume()')
+    for host in (c.db[primary], c.db[standby]):
+        wait_until('it has caught up', lambda h=host: member(c, h, standby)['replay_lag_ms'] == 0, 30)
+        assert not any(told in line for line in c.status(host)['warnings'])

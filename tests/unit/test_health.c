@@ -184,7 +184,52 @@ static void commits_that_wait_are_told(void **state)
     made_rec->goal = made_rec->durability = DURABILITY_STRICT;
     assert_false(warns_of("commits wait"));
     made_core.view.peer[DB2].gossip.is_streaming = false;
-    assert_true(warns_of("pg: commits wait: 1 standby must confirm them, and 0 stream"));
+    assert_true(warns_of("pg: commits wait: 1 standby must confirm them, and 0 stream: bring back "
+                         "db2 ('hamgr status' there)"));
+    s->facts.has_waiting = true;
+    s->facts.waiting = 3;
+    assert_true(warns_of("and 0 stream; 3 sessions wait now: bring back db2"));
+    s->facts.waiting = 1;
+    assert_true(warns_of("; 1 session waits now: bring back db2"));
+    made_rec->pairs[0] = pair_alone; /* whoever was in it is lost for good */
+    assert_true(warns_of("pg: commits wait: no standby is there that may confirm them; 1 session "
+                         "waits now: bring back db2"));
+    made_rec->goal = made_rec->durability = DURABILITY_SYNC;
+    assert_false(warns_of("commits wait"));
+}
+
+/* What is told of the standby, limit and all. */
+static void replays(hm_ms behind_ms, bool is_paused)
+{
+    s->facts.replay[DB2] = (struct service_replay){
+        .is_known = true, .received = 0x3000060, .replayed = 0x2000060, .behind_ms = behind_ms
+    };
+    s->facts.is_replay_paused = is_paused;
+}
+
+static void who_replays_late_is_told(void **state)
+{
+    (void)state;
+    made_settings.replay_warn_seconds = 30;
+    replays(29999, false);
+    assert_false(warns_of("behind"));
+    replays(30000, false);
+    assert_true(warns_of("pg: db2 replays 30 s (16 MB) behind what it has, a takeover would wait "
+                         "for that: look for long queries, or a paused replay, there"));
+    made_core.view.peer[DB2].gossip.is_delayed = true;
+    assert_false(warns_of("behind"));
+    made_core.view.peer[DB2].gossip.is_delayed = false;
+    made_settings.replay_warn_seconds = 0;
+    assert_false(warns_of("behind"));
+}
+
+static void a_paused_replay_is_told_at_its_standby(void **state)
+{
+    (void)state;
+    made_well_on_standby();
+    made_settings.replay_warn_seconds = 30;
+    replays(40000, true);
+    assert_true(warns_of("a takeover would wait for that: SELECT pg_wal_replay_resume() there"));
 }
 
 int main(void)
@@ -199,6 +244,8 @@ int main(void)
         TEST(short_disks_and_hung_votes_are_warned_of),
         TEST(all_of_it_is_in_the_document),
         TEST(commits_that_wait_are_told),
+        TEST(who_replays_late_is_told),
+        TEST(a_paused_replay_is_told_at_its_standby),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
