@@ -65,6 +65,8 @@ PURE_SRC  := $(sort $(wildcard hamgr/core/*.c hamgr/view/*.c fence/deadline.c))
 UNIT_SRC  := $(sort $(wildcard tests/unit/test_*.c))
 PG_SRC    := $(sort $(wildcard tests/pg/test_*.c))
 PG_HELP   := $(filter-out $(PG_SRC),$(sort $(wildcard tests/pg/*.c)))
+REDIS_SRC  := $(sort $(wildcard tests/redis/test_*.c))
+REDIS_HELP := $(filter-out $(REDIS_SRC),$(sort $(wildcard tests/redis/*.c)))
 SIM_SRC   := $(sort $(wildcard tests/sim/*.c))
 CHECK_SRC := $(sort $(wildcard tests/sim/check*.c))
 RULES_SRC := $(wildcard tests/tools/rules.c)
@@ -77,6 +79,7 @@ LIB_OBJ.$(1) := $(LIB_SRC:%.c=build/$(1)/obj/%.o) $(if $(wildcard $(PROTO)),buil
 PROGRAM.$(1) := $(PROGRAMS:%=build/$(1)/%)
 SIM_OBJ.$(1) := $(SIM_SRC:%.c=build/$(1)/obj/%.o)
 PG.$(1)      := $(PG_SRC:tests/pg/%.c=build/$(1)/pg/%)
+REDIS.$(1)   := $(REDIS_SRC:tests/redis/%.c=build/$(1)/redis/%)
 UNIT.$(1)    := $(UNIT_SRC:tests/unit/%.c=build/$(1)/unit/%)
 
 build/$(1)/obj/gen/hamgr.pb-c.o: $(GEN).c build/$(1)/flags
@@ -99,6 +102,11 @@ build/$(1)/unit/%: build/$(1)/obj/tests/unit/%.o build/$(1)/libhamgr.a
 	$(Q)$(call LINK,$(1)) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) $$(CMOCKA) $(LIBS)
 
 build/$(1)/pg/%: build/$(1)/obj/tests/pg/%.o $(PG_HELP:%.c=build/$(1)/obj/%.o) build/$(1)/libhamgr.a
+	@mkdir -p $$(@D)
+	$(SAY) LINK $$@
+	$(Q)$(call LINK,$(1)) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) $$(CMOCKA) $(LIBS)
+
+build/$(1)/redis/%: build/$(1)/obj/tests/redis/%.o $(REDIS_HELP:%.c=build/$(1)/obj/%.o) build/$(1)/libhamgr.a
 	@mkdir -p $$(@D)
 	$(SAY) LINK $$@
 	$(Q)$(call LINK,$(1)) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) $$(CMOCKA) $(LIBS)
@@ -178,7 +186,7 @@ build/fuzz/fuzz_%: build/fuzz/obj/tests/fuzz/fuzz_%.o build/fuzz/libhamgr.a
 .DEFAULT_GOAL := all
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all deps help check check-unit check-pg check-sim check-sim-mutants check-model check-asan \
+.PHONY: all deps help check check-unit check-pg check-redis check-sim check-sim-mutants check-model check-asan \
         check-pure check-layers check-format check-style check-clang check-lints check-rules \
         lint format coverage fuzz rules golden check-system check-fence check-compose bench bench-witness soak campaign grow \
         demo-build demo-stop story \
@@ -204,6 +212,9 @@ check-unit: $(UNIT.$(MODE)) ## unit tests
 	@rc=0; for t in $^; do $$t || rc=1; done; exit $$rc
 
 check-pg: $(PG.$(MODE)) ## what hamgrd sees of real PostgreSQL servers, and does to them
+	@rc=0; for t in $^; do $$t || rc=1; done; exit $$rc
+
+check-redis: $(REDIS.$(MODE)) ## the same of real Redis servers
 	@rc=0; for t in $^; do $$t || rc=1; done; exit $$rc
 
 check-sim: build/release/sim ## the simulator: told stories and SEEDS=2000 drawn ones, or SEED=N again

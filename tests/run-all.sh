@@ -24,6 +24,7 @@ clang        check-clang
 lints        check-lints
 unit         check-unit
 pg           check-pg
+redis        check-redis
 pure         check-pure
 rules        check-rules
 fence        check-fence

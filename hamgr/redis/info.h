@@ -34,14 +34,21 @@ struct info {
     int64_t second_offset;        /* up to which that one is its history; -1: none */
     uint64_t master_offset;       /* master_repl_offset */
     uint64_t replica_offset;      /* slave_repl_offset: applied; master_offset of a master */
-    bool is_write_ok;             /* of persistence: the last save and the last write to the AOF */
+    bool is_save_ok;              /* the last snapshot */
+    bool is_append_ok;            /* the last write to the AOF, or there is none */
     size_t replicas_n;
     struct info_replica replica[INFO_REPLICAS_MAX];
 };
 
-/* Reads the sections server, replication, persistence. False: something hamgr needs is missing, and
- * *ret_why names it (a constant string). Unknown lines are skipped, also very long ones. */
+/* Reads the sections persistence, replication, server, in any order. False: something hamgr needs
+ * is missing, and *ret_why names it (a constant string). Unknown lines are skipped, also very long
+ * ones; replicas that do not fit are left out. */
 bool info_parse(const char *text, size_t size, struct info *ret, const char **ret_why);
+/* The data is what replication_id and master_offset say. Not while it loads; nor when a full
+ * resynchronisation emptied it and did not end: then it remembers no master that it could go on
+ * from, and slave_repl_offset is not what it was (1 in 6.2 and 7.0). Before the old data is
+ * flushed, while the new one is only received, it still is what it was. */
+bool info_is_whole(const struct info *info);
 /* Stands for a replication id in records: never 0, HM_TIMELINE_OPEN is clear. */
 uint64_t info_timeline(const char *replication_id);
 /* Stands for a run of the server and, when it took all data anew `times` times since, for that. */

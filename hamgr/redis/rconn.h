@@ -1,9 +1,11 @@
 /* rconn.h - an open connection to a Redis server, asked without waiting.
  *
- * hiredis' asynchronous interface on the loop, RESP2. Every question has a deadline of ours
- * (hiredis 0.14 knows none); one that is late closes the connection, because answers come in order.
- * Opened again only by rconn_open(): whoever owns it decides when. HELLO or AUTH goes first and is
- * part of opening. A literal address or a unix socket only: a name would be resolved on the loop.
+ * RESP2; hiredis writes the commands and reads the answers, the socket and the time are ours: its
+ * own asynchronous interface differs between the versions that distributions have, and knows no
+ * deadlines in the older ones. Every question has a deadline; one that is late closes the
+ * connection, because answers come in order. Opened again only by rconn_open(): whoever owns it
+ * decides when. AUTH and a name for CLIENT LIST go first and are part of opening. A literal address
+ * or a unix socket only: a name would be resolved on the loop.
  */
 #ifndef HAMGR_REDIS_RCONN_H
 #define HAMGR_REDIS_RCONN_H
@@ -22,8 +24,8 @@ enum rconn_outcome {
     RCONN_LATE,     /* no answer within the deadline: the same */
 };
 
-/* reply is freed after the call, as hiredis does it; why is borrowed, "" when answered. The callee
- * may ask again. */
+/* reply is freed after the call; why is borrowed, "" when answered. The callee may ask again, open
+ * the connection anew, and free it. */
 typedef void rconn_answered(void *ctx, enum rconn_outcome outcome, const redisReply *reply,
                             const char *why);
 
@@ -40,12 +42,14 @@ struct rconn_config {
     void *ctx;
 };
 
+/* HM_BAD_INPUT: no literal address, or too long a path. HM_FAILED: no memory. */
 enum hm_rc rconn_new(const struct rconn_config *config, struct rconn **ret,
                      struct hm_err *err) HM_MUST_CHECK;
 /* Questions that wait are forgotten: their callbacks do not come. NULL is fine. Also from within a
  * callback of this very connection. */
 void rconn_free(struct rconn *c);
-/* Opens it now if it is closed, anew if `is_fresh`: questions that wait end as RCONN_LOST then. */
+/* Opens it now if it is closed, anew if `is_fresh`: questions that wait end as RCONN_LOST then.
+ * However it ends, on_up or on_down is called from the loop, not before this returns. */
 void rconn_open(struct rconn *c, bool is_fresh);
 bool rconn_is_up(const struct rconn *c);
 /* Whether opening failed because nobody listens there (ECONNREFUSED, no such socket). */
