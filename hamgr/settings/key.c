@@ -116,9 +116,38 @@ uint64_t key_cluster_id(const char *cluster, const uint8_t key[SETTINGS_KEY_SIZE
     return id != 0 ? id : 1;
 }
 
-static enum hm_rc draw(char text[KEY_FILE_MAX], struct hm_err *err)
+static void print_hex(const uint8_t *bytes, size_t size, char *text)
 {
     static const char digits[] = "0123456789abcdef";
+
+    for (size_t i = 0; i < size; i++) {
+        text[2 * i] = digits[bytes[i] >> 4];
+        text[2 * i + 1] = digits[bytes[i] & 15];
+    }
+}
+
+void settings_secret(const uint8_t key[SETTINGS_KEY_SIZE], const char *what, const char *name,
+                     char ret[SETTINGS_SECRET_SIZE])
+{
+    uint8_t digest[EVP_MAX_MD_SIZE];
+    EVP_MD_CTX *md = EVP_MD_CTX_new();
+    bool is_good;
+
+    /* With the final NULs no two texts run together. */
+    is_good = md != NULL && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1 &&
+              EVP_DigestUpdate(md, what, strlen(what) + 1) == 1 &&
+              EVP_DigestUpdate(md, name, strlen(name) + 1) == 1 &&
+              EVP_DigestUpdate(md, key, SETTINGS_KEY_SIZE) == 1 &&
+              EVP_DigestFinal_ex(md, digest, NULL) == 1;
+    EVP_MD_CTX_free(md);
+    HM_BUG_ON(!is_good); /* SHA-256 over a few bytes fails only without memory */
+    print_hex(digest, SETTINGS_KEY_SIZE, ret);
+    ret[SETTINGS_SECRET_SIZE - 1] = 0;
+    explicit_bzero(digest, sizeof digest);
+}
+
+static enum hm_rc draw(char text[KEY_FILE_MAX], struct hm_err *err)
+{
     uint8_t key[SETTINGS_KEY_SIZE];
     ssize_t n;
 
@@ -127,10 +156,7 @@ static enum hm_rc draw(char text[KEY_FILE_MAX], struct hm_err *err)
     while (n < 0 && errno == EINTR);
     if (n != (ssize_t)sizeof key)
         return hm_fail_errno(err, "the kernel gives no random bytes");
-    for (size_t i = 0; i < sizeof key; i++) {
-        text[2 * i] = digits[key[i] >> 4];
-        text[2 * i + 1] = digits[key[i] & 15];
-    }
+    print_hex(key, sizeof key, text);
     text[KEY_DIGITS] = '\n';
     explicit_bzero(key, sizeof key);
     return HM_OK;

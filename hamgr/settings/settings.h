@@ -200,6 +200,11 @@ enum hm_rc settings_check_member(const char *name, const char *address,
 /* Reads a cluster's key; others may not be able to. HM_BAD_INPUT: err says what is wrong. */
 enum hm_rc settings_read_key(const char *path, uint8_t ret_key[SETTINGS_KEY_SIZE],
                              struct hm_err *err) HM_MUST_CHECK;
+/* A password that only members of the cluster know: of the key, of what it is for, and of a name.
+ * 64 hexadecimal digits. */
+enum { SETTINGS_SECRET_SIZE = 2 * SETTINGS_KEY_SIZE + 1 };
+void settings_secret(const uint8_t key[SETTINGS_KEY_SIZE], const char *what, const char *name,
+                     char ret[SETTINGS_SECRET_SIZE]);
 /* Draws a new key from the kernel and writes it as hexadecimal digits into a new file, mode 0600.
  * HM_REFUSED when the file exists already: a key is never written over. HM_FAILED, HM_NO_SPACE. */
 enum hm_rc settings_make_key(const char *path, struct hm_err *err) HM_MUST_CHECK;

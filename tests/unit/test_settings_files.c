@@ -98,6 +98,25 @@ static void the_cluster_id_is_made_of_name_and_key(void **state)
     assert_int_equal(load_good(GOOD).cluster_id, 0); /* the key was not read */
 }
 
+static void a_secret_is_made_of_key_purpose_and_name(void **state)
+{
+    const uint8_t key[SETTINGS_KEY_SIZE] = { 1 }, other[SETTINGS_KEY_SIZE] = { 2 };
+    char secret[SETTINGS_SECRET_SIZE], again[SETTINGS_SECRET_SIZE];
+
+    (void)state;
+    settings_secret(key, "replication", "db1", secret);
+    assert_int_equal(strspn(secret, "0123456789abcdef"), SETTINGS_SECRET_SIZE - 1);
+    assert_int_equal(secret[SETTINGS_SECRET_SIZE - 1], 0);
+    settings_secret(key, "replication", "db1", again);
+    assert_string_equal(again, secret);
+    settings_secret(other, "replication", "db1", again);
+    assert_string_not_equal(again, secret);
+    settings_secret(key, "replication", "db2", again);
+    assert_string_not_equal(again, secret);
+    settings_secret(key, "replicationd", "b1", again);
+    assert_string_not_equal(again, secret);
+}
+
 static void a_key_that_others_may_use_is_refused(void **state)
 {
     static const mode_t modes[] = { 0604, 0602, 0601, 0620, 0666 };
@@ -512,6 +531,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_key_is_read),
         cmocka_unit_test(the_cluster_id_is_made_of_name_and_key),
+        cmocka_unit_test(a_secret_is_made_of_key_purpose_and_name),
         cmocka_unit_test(a_key_that_others_may_use_is_refused),
         cmocka_unit_test(what_is_no_key_is_refused),
         cmocka_unit_test(what_is_no_file_is_no_key),
