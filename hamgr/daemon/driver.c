@@ -136,6 +136,14 @@ static bool start_unit(void *ctx)
     return d->fence != NULL && ad_fence_ask(d->fence, &request);
 }
 
+static bool suspend(void *ctx)
+{
+    struct driver *d = ctx;
+    struct fence_request request = { .verb = FENCE_VERB_MODE, .mode = FENCE_SUSPENDED };
+
+    return d->fence != NULL && ad_fence_ask(d->fence, &request);
+}
+
 /* A renewal that only moved the deadline is no news. */
 static bool is_news(const struct fence_report *a, const struct fence_report *b)
 {
@@ -237,6 +245,7 @@ static enum hm_rc open_service(struct driver *d, struct hm_err *err)
                   .on_done = on_done,
                   .on_died = on_died,
                   .start_unit = start_unit,
+                  .suspend = suspend,
                   .ask_log = pass_log_ask,
                   .look_at_peer = look_at_peer },
     };
