@@ -29,6 +29,7 @@ struct service {
     struct service_config config;
     struct rconn *watch; /* the probe's; owned */
     struct rconn *work;  /* the operations'; owned */
+    char *password;      /* hamgrd's own, on every member's server; owned; NULL: none */
 
     struct record record; /* the newest accepted; epoch 0: none */
     uint8_t self;         /* own slot in it, or HM_NOBODY */
@@ -38,11 +39,17 @@ struct service {
     struct info info;  /* ... and what it was read from; run_id "": the server did not answer */
     uint64_t renewals; /* how often this run of the server took all data anew */
 
-    /* What SET_NAMES put in force on this run of the server; probe.c reports it and cuts off, with
-     * every finding, replicas that it does not allow. */
+    /* What SET_NAMES put in force on this run of the server. probe.c reports it, and calls
+     * redis_names_keep() with every finding of a primary. */
     enum names_state names;
     struct pair pair; /* with NAMES_PAIR */
     char names_run_id[INFO_ID_SIZE];
+    /* names.c, over `work`: who may attach is being seen to; and then once more. */
+    bool is_keeping;
+    bool must_keep_again;
+    bool is_default_barred; /* the default user may not replicate, because of us */
+    unsigned int kept_out;  /* replicas that were attached and had to go */
+    char keep_why[96];      /* why it cannot be seen to; "": it can */
 
     bool is_stop_asked; /* op.c, while it ends the server: its end is then no accident */
     bool has_fence;
@@ -50,6 +57,8 @@ struct service {
     struct service_facts facts;
 
     struct redis_op *op;       /* owned; NULL: none under way */
+    struct redis_op *next_op;  /* owned; waits until `op` has ended */
+    struct redis_op *old_ops;  /* owned; over, and something still calls them back */
     struct redis_probe *probe; /* owned */
 };
 
@@ -68,6 +77,17 @@ void redis_carry_out(struct service *s, const struct core_effect *e);
 void redis_op_drop(struct service *s);
 /* The server ended: operations that need it fail now. */
 void redis_op_note_death(struct service *s);
+
+/* names.c. Sees to it that only those copies can attach that the names in force allow: with the
+ * names that SET_NAMES put in force on this run of the server, and the record as it is now. Asks
+ * and goes on by itself, over `work`; does nothing when that is closed, the server is no primary or
+ * the names are not known.
+ *
+ * A replica whose connection is killed is back within a millisecond, so it has to be refused: each
+ * member's copy logs in as an ACL user of its own, with a password that is derived from the
+ * cluster's key, and the primary has the users of those copies only that may attach. In the modes
+ * with pairs the default user may not replicate at all. */
+void redis_names_keep(struct service *s);
 
 /* check.c: service_type.check. Not while the service is being closed. */
 void redis_check(struct service *s, service_checked *then, void *ctx);
