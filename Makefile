@@ -358,14 +358,15 @@ compile_commands.json: FORCE ## for editors and analysers
 # hamgrd and its helpers are daemons of the system, hamgr is everybody's.
 install: $(PROGRAM.$(MODE)) ## programs, units, examples, manual; PREFIX=/usr, DESTDIR=, MODE=release
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)/etc/hamgr \
-	    $(DESTDIR)$(PREFIX)/lib/systemd/system/postgresql@.service.d $(DESTDIR)$(PREFIX)/lib/tmpfiles.d \
+	    $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/tmpfiles.d \
 	    $(DESTDIR)$(PREFIX)/lib/sysusers.d $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 	    $(DESTDIR)$(PREFIX)/share/doc/hamgr
 	install build/$(MODE)/hamgr $(DESTDIR)$(PREFIX)/bin
 	install build/$(MODE)/hamgrd build/$(MODE)/hamgr-fence build/$(MODE)/hamgr-witness $(DESTDIR)$(PREFIX)/sbin
 	install -m 644 conf/systemd/*.service $(DESTDIR)$(PREFIX)/lib/systemd/system
-	install -m 644 conf/systemd/postgresql@.service.d/*.conf \
-	    $(DESTDIR)$(PREFIX)/lib/systemd/system/postgresql@.service.d
+	for d in $(notdir $(wildcard conf/systemd/*.service.d)); do \
+	    install -D -m 644 conf/systemd/$$d/hamgr.conf \
+	        $(DESTDIR)$(PREFIX)/lib/systemd/system/$$d/hamgr.conf || exit 1; done
 	install -m 644 conf/tmpfiles.d/*.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d
 	install -m 644 conf/sysusers.d/*.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d
 	install -m 644 conf/completion/hamgr $(DESTDIR)$(PREFIX)/share/bash-completion/completions

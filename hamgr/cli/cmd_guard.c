@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "cli/cli.h"
 #include "cli/guard.h"
+#include "redis/include.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -57,14 +58,32 @@ static enum ctl_exit guard_dir(struct cli *c, const char *who, const char *data_
     return CTL_DONE;
 }
 
+/* With the lease and in a pause, too: what starts is another copy (redis/include.h). */
+static enum ctl_exit guard_redis(struct cli *c, const struct settings *settings,
+                                 const struct settings_service *s)
+{
+    char path[INCLUDE_PATH_MAX];
+    struct hm_err err;
+
+    include_path(settings->run_dir, s->name, path);
+    if (include_write(settings->run_dir, s->name, &err) != HM_OK)
+        return cli_tell_failure(c, CTL_FAILED, err.text,
+                                "the server must not start before this is mended");
+    if (include_check(s->config_file, path, &err) != HM_OK)
+        return cli_tell_failure(c, CTL_FAILED, err.text,
+                                "else the server could start as a second primary: add the line");
+    (void)fprintf(c->out, "guard: %s: it starts as a replica of nobody (%s)\n", s->name, path);
+    return CTL_DONE;
+}
+
 static enum ctl_exit guard_service(struct cli *c, const struct settings *settings,
                                    const struct settings_service *s)
 {
     char why[HM_ERR_TEXT_MAX];
     bool may;
 
-    if (s->kind != SERVICE_POSTGRES)
-        return cli_tell_failure(c, CTL_FAILED, "only PostgreSQL can be guarded yet", NULL);
+    if (s->kind == SERVICE_REDIS)
+        return guard_redis(c, settings, s);
     may = guard_lease(settings->run_dir, s->name, clock_boot_ms(), why);
     if (why[0] != '\0')
         cli_complain(c, "%s: taken for no lease", why);

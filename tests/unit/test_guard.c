@@ -233,6 +233,98 @@ static void what_cannot_be_made_safe_must_not_start(void **state)
     has(err, "cannot open");
 }
 
+/* --- Redis ------------------------------------------------------------------------------------ */
+
+static char redis_conf[80], include_file[100];
+
+static void write_redis(const char *last_line)
+{
+    char second[400], text[400];
+
+    (void)snprintf(redis_conf, sizeof redis_conf, "%s/redis.conf", folder);
+    (void)snprintf(include_file, sizeof include_file, "%s/redis-cache.conf", run_dir);
+    (void)snprintf(second, sizeof second,
+                   ", { name = \"cache\"; type = \"redis\"; data_dir = \"%s/cache\"; "
+                   "config_file = \"%s\"; control = \"systemd:redis-server\"; }",
+                   folder, redis_conf);
+    write_config(second);
+    (void)snprintf(text, sizeof text, "port 6379\n%s", last_line);
+    write_file(redis_conf, text);
+}
+
+/* The configuration ends in the include's path, with this before and behind it. */
+static enum ctl_exit guard_redis(const char *before, const char *after)
+{
+    char line[300];
+
+    write_redis("");
+    (void)snprintf(line, sizeof line, "%s%s%s", before, include_file, after);
+    write_redis(line);
+    (void)unlink(include_file);
+    return guard("--unit", "redis-server.service");
+}
+
+static void is_replica_of_nobody(void)
+{
+    char text[300] = "";
+    struct stat st;
+    int fd = open(include_file, O_RDONLY | O_CLOEXEC);
+
+    assert_true(fd >= 0);
+    assert_true(read(fd, text, sizeof text - 1) > 0);
+    assert_int_equal(fstat(fd, &st), 0);
+    (void)close(fd);
+    has(text, "\nreplicaof 127.0.0.1 1\nreplica-read-only yes\n");
+    assert_int_equal(st.st_mode & 0777, 0644); /* Redis is another user */
+}
+
+static void redis_starts_as_a_replica_of_nobody(void **state)
+{
+    mode_t before = umask(077);
+
+    (void)state;
+    assert_int_equal(guard_redis("include ", "\n"), CTL_DONE);
+    has(out, "guard: cache: it starts as a replica of nobody");
+    is_replica_of_nobody();
+    save_lease(FENCE_PAUSED, 0); /* the data live with the process: never, whoever has the lease */
+    write_file(include_file, "replicaof no one\n");
+    assert_int_equal(guard("cache", NULL), CTL_DONE);
+    is_replica_of_nobody();
+    (void)umask(before);
+}
+
+static void the_include_must_be_the_last_line(void **state)
+{
+    static const char *const good[][2] = { { "include ", "" },
+                                           { "\tINCLUDE   \"", "\"  \r\n\n# the end\n\n" },
+                                           { "include /x\ninclude '", "'\n" } };
+    static const char *const bad[][2] = { { "# ", "\n" },         { "include ", "\nport 1\n" },
+                                          { "# include ", "\n" }, { "include ", ".old\n" },
+                                          { "includes ", "\n" },  { "include\n#", "\n" } };
+
+    (void)state;
+    for (size_t i = 0; i < HM_ARRAY_LEN(good); i++)
+        assert_int_equal(guard_redis(good[i][0], good[i][1]), CTL_DONE);
+    for (size_t i = 0; i < HM_ARRAY_LEN(bad); i++) {
+        assert_int_equal(guard_redis(bad[i][0], bad[i][1]), CTL_FAILED);
+        has(err, "must be: include ");
+        has(err, include_file);
+        is_replica_of_nobody(); /* it is there once the line is */
+    }
+    assert_int_equal(unlink(redis_conf), 0);
+    assert_int_equal(guard("cache", NULL), CTL_FAILED);
+    has(err, "cannot open");
+}
+
+static void without_a_place_for_the_include_redis_does_not_start(void **state)
+{
+    (void)state;
+    write_redis("");
+    assert_int_equal(rmdir(run_dir), 0);
+    assert_int_equal(guard("cache", NULL), CTL_FAILED);
+    has(err, "must not start");
+}
+
 /* --- which service ---------------------------------------------------------------------------- */
 
 static void a_service_is_found_by_unit_directory_and_name(void **state)
@@ -319,6 +411,9 @@ int main(void)
         TEST(where_no_database_is_nothing_is_done),
         TEST(the_file_belongs_to_the_owner_of_the_directory),
         TEST(what_cannot_be_made_safe_must_not_start),
+        TEST(redis_starts_as_a_replica_of_nobody),
+        TEST(the_include_must_be_the_last_line),
+        TEST(without_a_place_for_the_include_redis_does_not_start),
         TEST(a_service_is_found_by_unit_directory_and_name),
         TEST(what_is_not_of_hamgr_is_left_alone),
         TEST(of_several_services_one_must_be_named),
