@@ -32,11 +32,6 @@ int64_t keeper_now_us(void)
     return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
-static const char *executable_of(enum service_kind kind)
-{
-    return kind == SERVICE_REDIS ? "redis-server" : "postgres";
-}
-
 /* --- what survives the helper ------------------------------------------------------------------
  */
 
@@ -80,11 +75,13 @@ void keeper_start(struct keeper *k, struct keeper_tools *tools,
     struct lease l = { .mode = FENCE_NONE };
     struct hm_err err = { "" };
     char name[HM_NAME_MAX];
+    bool is_redis = service->kind == SERVICE_REDIS;
     bool has_file = false;
     bool had_one;
 
     *k = (struct keeper){ .service = service, .tools = tools, .round_us = KEEPER_NEVER };
-    k->procs.spec = (struct procs_spec){ .executable = executable_of(service->kind),
+    k->procs.spec = (struct procs_spec){ .executable = is_redis ? "redis-server" : "postgres",
+                                         .or_else = is_redis ? "valkey-server" : NULL,
                                          .data_dir = service->data_dir,
                                          .home = &k->procs.home };
     had_one = was_told(k);

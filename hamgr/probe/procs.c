@@ -159,13 +159,23 @@ static bool process_is_stopped(int dir, const struct proc_stat *stat)
     return is_stopped;
 }
 
-/* The executable's name decides, or what the process is called: Debian's redis-server is a link
- * to another name, which only the latter shows. */
-static bool name_fits(int dir, const char *wanted)
+static bool is_called(const char *exe, const char *process, const char *wanted)
 {
     static const char gone[] = " (deleted)"; /* the package was upgraded */
+    size_t n = strlen(wanted);
+
+    if (strncmp(exe, wanted, n) == 0 && (exe[n] == '\0' || strcmp(exe + n, gone) == 0))
+        return true;
+    /* The kernel cuts names at 15 characters. */
+    return strncmp(process, wanted, 15) == 0 && strlen(process) == strnlen(wanted, 15);
+}
+
+/* The executable's name decides, or what the process is called: Debian's redis-server is a link
+ * to another name, which only the latter shows. */
+static bool name_fits(int dir, const struct procs_spec *spec)
+{
     char path[PATH_SIZE];
-    char name[32];
+    char name[32] = "";
     const char *base;
     ssize_t n = readlinkat(dir, "exe", path, sizeof path - 1);
 
@@ -174,15 +184,10 @@ static bool name_fits(int dir, const char *wanted)
     path[n] = '\0';
     base = strrchr(path, '/');
     base = base == NULL ? path : base + 1;
-    n = (ssize_t)strlen(wanted);
-    if (strncmp(base, wanted, (size_t)n) == 0 && (base[n] == '\0' || strcmp(base + n, gone) == 0))
-        return true;
-    n = read_small(dir, "comm", name, sizeof name);
-    if (n <= 1)
-        return false;
-    name[n - 1] = '\0'; /* the newline */
-    /* The kernel cuts names at 15 characters. */
-    return strncmp(name, wanted, 15) == 0 && strlen(name) == strnlen(wanted, 15);
+    if (read_small(dir, "comm", name, sizeof name) > 0)
+        name[strcspn(name, "\n")] = '\0';
+    return is_called(base, name, spec->executable) ||
+           (spec->or_else != NULL && is_called(base, name, spec->or_else));
 }
 
 /* The kernel still knows what a removed directory was called. */
@@ -260,7 +265,7 @@ static bool look_at(void *ctx, int proc, const char *name)
 
     if (dir < 0)
         return true; /* it ended meanwhile */
-    if (name_fits(dir, s->spec->executable) && works_here(s, dir))
+    if (name_fits(dir, s->spec) && works_here(s, dir))
         has_room = add(s, dir, (pid_t)strtol(name, NULL, 10));
     (void)close(dir); /* nothing was written */
     return has_room;

@@ -1,11 +1,11 @@
 /* procs.h - the processes of a database server, found by what they are, not by who started them.
  *
- * A process belongs to a PostgreSQL server when its working directory is the data directory and its
- * executable, or the process itself, is called `postgres` (Debian's redis-server is a link to
- * another name); with a cgroup, everything in that cgroup belongs to it as well. Orphaned backends
- * are found like any other, also when the directory was removed or moved under the server. Reads
- * /proc only; never signals, allocates nothing. Sees what the caller may see: hamgrd the database's
- * own user, hamgr-fence everything. */
+ * A process belongs to a server when its working directory is the data directory and its
+ * executable, or the process itself, is called `postgres`, or `redis-server` (Debian's is a link to
+ * another name), or `valkey-server`; with a cgroup, everything in that cgroup belongs to it as
+ * well. Orphaned backends are found like any other, also when the directory was removed or moved
+ * under the server. Reads /proc only; never signals, allocates nothing. Sees what the caller may
+ * see: hamgrd the database's own user, hamgr-fence everything. */
 #ifndef HAMGR_PROBE_PROCS_H
 #define HAMGR_PROBE_PROCS_H
 
@@ -28,6 +28,7 @@ struct procs_home {
 
 struct procs_spec {
     const char *executable;  /* "postgres", "redis-server"; borrowed */
+    const char *or_else;     /* "valkey-server"; borrowed; NULL: no other name */
     const char *data_dir;    /* borrowed; compared by device and inode */
     struct procs_home *home; /* borrowed, kept up to date; NULL: none */
     const char *cgroup;      /* path below the cgroup mount, borrowed; NULL or "": none */

@@ -65,6 +65,7 @@ static pid_t start(struct place *p, const char *name, const char *dir, unsigned 
     pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
+        pid_t self = getpid();
         pthread_t thread;
 
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -73,6 +74,8 @@ static pid_t start(struct place *p, const char *name, const char *dir, unsigned 
         while (children-- > 0) {
             if (fork() == 0) {
                 (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+                if (getppid() != self)
+                    _exit(0); /* it died before it was asked for */
                 rest(NULL);
             }
         }
@@ -130,6 +133,22 @@ static void a_process_belongs_by_name_and_directory(void **state)
     assert_int_equal(f->main_pid, pid);
     assert_int_equal(f->stopped, 0);
     assert_true(f->started[0] > 0);
+}
+
+static void a_server_may_have_two_names(void **state)
+{
+    struct place *p = *state;
+    const struct procs_spec spec = { .executable = "redis-server",
+                                     .or_else = "valkey-server",
+                                     .data_dir = p->dir };
+    struct hm_err err;
+
+    start(p, "redis-server", p->dir, 0, 0);
+    start(p, "valkey-server", p->dir, 0, 0);
+    start(p, "redis-cli", p->dir, 0, 0);
+    assert_int_equal(scan(p, "redis-server")->n, 1);
+    assert_int_equal(procs_scan(&spec, &found, &err), HM_OK);
+    assert_int_equal(found.n, 2);
 }
 
 static void the_executable_counts_as_well(void **state)
@@ -340,6 +359,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(nothing_runs_in_an_empty_directory),
         TEST(a_process_belongs_by_name_and_directory),
+        TEST(a_server_may_have_two_names),
         TEST(the_executable_counts_as_well),
         TEST(a_link_to_the_directory_is_the_directory),
         TEST(the_parent_of_the_others_is_the_main_one),
