@@ -78,7 +78,8 @@ bool core_copy_is_fit(const struct core *c, const struct record *r)
         return may_found(c);
     if ((r->voters & core_slot_bit(c->self)) == 0)
         return false; /* it is being removed */
-    if (copy->state != COPY_STANDBY || !copy->is_healthy || !copy->is_final || c->wants_rebuild)
+    if (copy->state != COPY_STANDBY || !copy->is_healthy || !copy->is_final || c->wants_rebuild ||
+        core_is_forged(c))
         return false;
     if (r->system_id != 0 && copy->system_id != r->system_id)
         return false;

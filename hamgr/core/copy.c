@@ -133,13 +133,13 @@ void core_give_up_copy(struct core *c)
     c->op_retry_ms = c->now_ms;
 }
 
-/* The timeline number is known, but another epoch began it: pg_rewind would see no difference. Nor
- * does it help a copy that is on the history. */
+/* The timeline number is known, but another epoch began it, or another member wrote it: pg_rewind
+ * would see no difference. Nor does it help a copy that is on the history. */
 static void note_collision(struct core *c)
 {
     const struct record *r = core_known(c);
 
-    if (!core_is_diverged(c))
+    if (!core_is_diverged(c) || core_is_forged(c))
         c->is_rewind_impossible = true;
     for (unsigned i = 0; i < r->timelines_n; i++)
         if (r->timelines[i].timeline == c->copy.at.timeline && c->copy.began_epoch != 0 &&

@@ -214,9 +214,11 @@ struct core {
     uint8_t op_failures;
     enum core_effect_type op_failed;
     bool is_rewind_impossible;
-    uint64_t given_up_copy; /* by the operator, to be made anew; 0: none */
-    hm_ms rebuild_since_ms; /* wanted since then */
-    uint8_t led_by;         /* the holder that was followed in the last step, or HM_NOBODY */
+    uint64_t written_copy;     /* seen down with log of its own at its end; 0: none ... */
+    uint64_t written_timeline; /* ... which is on this timeline */
+    uint64_t given_up_copy;    /* by the operator, to be made anew; 0: none */
+    hm_ms rebuild_since_ms;    /* wanted since then */
+    uint8_t led_by;            /* the holder that was followed in the last step, or HM_NOBODY */
     hm_ms kill_asked_ms;
     hm_ms thaw_asked_ms;
     enum fence_mode fence_asked;

@@ -38,7 +38,7 @@ void core_make_gossip(struct core *c, struct gossip *g)
     g->is_healthy = c->copy.is_healthy;
     g->is_nofailover = core_is_barred(c);
     g->is_delayed = c->copy.is_delayed;
-    g->wants_rebuild = c->wants_rebuild;
+    g->wants_rebuild = c->wants_rebuild || core_is_forged(c);
     g->sees_majority = c->config.role == ROLE_DB && core_sees_majority(c);
     g->is_holder =
         core_is_holder_state(c->state) || (is_mine && is_there && c->state != ST_RELEASED);

@@ -51,7 +51,7 @@ static void answer_freeze(struct core *c)
 
 static bool is_freezable(const struct core *c)
 {
-    return c->copy.state == COPY_STANDBY && !c->wants_rebuild;
+    return c->copy.state == COPY_STANDBY && !c->wants_rebuild && !core_is_forged(c);
 }
 
 /* How far the log of a dead server goes is told with the refusal: a candidate may fetch the rest.

@@ -79,6 +79,8 @@ void core_take_done(struct core *c, uint32_t op, bool is_ok, const struct copy *
 void core_note_copy(struct core *c, const struct copy *copy);
 /* What the probe shows is not on the record's history, or its history is another one. */
 bool core_is_diverged(const struct core *c);
+/* ... in a way that pg_rewind cannot see: log of its own on a timeline of another member. */
+bool core_is_forged(const struct core *c);
 /* It cannot go on from what it has: it diverged, lacks what it needs next, or the operator gave it
  * up. */
 bool core_is_lost(const struct core *c);

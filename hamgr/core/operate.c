@@ -71,9 +71,29 @@ static void note_standbys(struct core *c, const struct copy *copy)
     }
 }
 
+/* Somebody started it as a primary, past every guard, on a timeline that another member wrote.
+ * Neither its number nor its end shows it: it may even end where the other has a record, too. What
+ * its files said stays known when it runs as a standby again. */
+bool core_is_forged(const struct core *c)
+{
+    uint8_t writer = record_writer(core_known(c), c->written_timeline);
+
+    return c->written_copy != 0 && c->copy.copy_id == c->written_copy &&
+           c->copy.at.timeline == c->written_timeline && writer != HM_NOBODY && writer != c->self;
+}
+
+static void note_written(struct core *c, const struct copy *copy)
+{
+    if (copy->state != COPY_DOWN || !copy->has_written || copy->at.timeline == 0)
+        return;
+    c->written_copy = copy->copy_id;
+    c->written_timeline = copy->at.timeline;
+}
+
 bool core_is_diverged(const struct core *c)
 {
-    return !record_is_on_history(core_known(c), &c->copy.at, c->copy.began_epoch);
+    return core_is_forged(c) ||
+           !record_is_on_history(core_known(c), &c->copy.at, c->copy.began_epoch);
 }
 
 bool core_is_lost(const struct core *c)
@@ -109,6 +129,7 @@ static void store_copy(struct core *c, const struct copy *copy)
         is_own = copy->copy_id == core_known(c)->copy_id;
     }
     note_names(c, copy);
+    note_written(c, copy);
     if (copy->is_streaming || copy->follows != c->copy.follows)
         c->stream_ms = c->now_ms;
     if (copy->copy_id != c->copy.copy_id) {

@@ -105,6 +105,25 @@ int record_compare(const struct position *a, const struct position *b)
     return compare_u64(a->offset, b->offset);
 }
 
+/* Who held an epoch; of the last 16 changes. */
+static uint8_t holder_of(const struct record *r, uint64_t epoch)
+{
+    for (unsigned i = r->changes_n; i-- > 0;)
+        if (r->changes[i].epoch == epoch)
+            return r->changes[i].holder;
+    return HM_NOBODY;
+}
+
+uint8_t record_writer(const struct record *r, uint64_t timeline)
+{
+    uint8_t slot = HM_NOBODY;
+
+    for (unsigned i = r->timelines_n; i-- > 0 && slot == HM_NOBODY;)
+        if (r->timelines[i].timeline == timeline)
+            slot = holder_of(r, r->timelines[i].epoch);
+    return slot < HM_MEMBERS_MAX && r->member[slot].role == ROLE_DB ? slot : HM_NOBODY;
+}
+
 const struct timeline *record_timeline(const struct record *r)
 {
     return r->timelines_n > 0 ? &r->timelines[r->timelines_n - 1] : NULL;

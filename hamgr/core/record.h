@@ -148,6 +148,9 @@ uint8_t record_find_name(const struct record *r, const char *name);
 bool record_is_on_history(const struct record *r, const struct position *p, uint64_t began_epoch);
 /* Compares two positions that are both on the history: < 0, 0, > 0. */
 int record_compare(const struct position *a, const struct position *b);
+/* The slot of the member that alone wrote on this timeline; HM_NOBODY: it is not on the history, or
+ * nobody remembers, or that member left. */
+uint8_t record_writer(const struct record *r, uint64_t timeline);
 /* The stretch of history that runs now; NULL if there is none. Borrowed from r. */
 const struct timeline *record_timeline(const struct record *r);
 /* Appends a stretch; the oldest is forgotten when the table is full. */

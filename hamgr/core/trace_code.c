@@ -332,6 +332,7 @@ static void code_copy(struct codec *x, struct copy *c)
     c->taken_at_ms = code_ms(x, c->taken_at_ms);
     c->state = (enum copy_state)code_enum(x, c->state, COPY_STATES_N - 1);
     c->was_primary = code_bool(x, c->was_primary);
+    c->has_written = code_bool(x, c->has_written);
     c->is_healthy = code_bool(x, c->is_healthy);
     c->is_crashed = code_bool(x, c->is_crashed);
     c->stalled_ms = code_ms(x, c->stalled_ms);

@@ -319,7 +319,8 @@ void probe_see_down(struct probe *p, struct copy *c)
         return;
     }
     c->system_id = p->files.control.system_id;
-    c->was_primary |= p->files.control.was_primary;
+    c->has_written = p->files.control.was_primary;
+    c->was_primary |= c->has_written;
     if (!p->end.is_known || !is_end_of_this(p)) {
         read_end(p);
         return;

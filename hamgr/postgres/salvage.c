@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "postgres/datadir.h"
 #include "postgres/lost_files.h"
+#include "postgres/parting.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -292,10 +293,12 @@ static void fork_known(struct op *op)
     const struct service_config *config = &op->s->config;
     const struct copy *seen = &op->s->seen;
     time_t now = (time_t)(clock_wall_ms() / 1000);
+    bool holds_more = op->flag;
     char stamp[20] = "";
     struct lost *l;
     struct tm tm;
 
+    op->flag = false;
     if (op->number == 0 || op->number >= seen->at.offset) {
         go_on(op);
         return;
@@ -314,8 +317,31 @@ static void fork_known(struct op *op)
     l->upto = seen->at.offset;
     (void)snprintf(l->id, sizeof l->id, "%.31s-%s-%llu-%llX", l->service, stamp,
                    (unsigned long long)l->timeline, (unsigned long long)l->upto);
+    if (holds_more)
+        note_trouble(op, "it holds more: where the logs part is not known", op->why);
     op_doing(op, "%s: setting the diverged log aside", core_effect_name(op->e.type));
     op_run_job(op, &new_job(op, keep)->base, kept);
+}
+
+/* All that is here is kept where the source does not tell. */
+static void parting_known(struct op *op)
+{
+    op->flag = op->number == 0;
+    if (op->flag)
+        op->number = op->position;
+    fork_known(op);
+}
+
+/* Made a primary by hand on a timeline of another member: its number tells of no fork. */
+static void fork_read(struct op *op)
+{
+    const struct service *s = op->s;
+    uint8_t writer = record_writer(&s->record, s->seen.at.timeline);
+
+    if (s->seen.has_written && writer != HM_NOBODY && writer != s->self)
+        parting_find(op, parting_known);
+    else
+        fork_known(op);
 }
 
 static enum hm_rc find_fork(struct op_job *base, struct hm_err *err)
@@ -345,5 +371,5 @@ void salvage_first(struct op *op, op_step *then)
     job->record = s->record;
     job->at = s->seen.at;
     job->began_epoch = s->seen.began_epoch;
-    op_run_job(op, &job->base, fork_known);
+    op_run_job(op, &job->base, fork_read);
 }

@@ -82,6 +82,8 @@ struct copy {
     hm_ms taken_at_ms; /* when the probe began */
     enum copy_state state;
     bool was_primary; /* DOWN, STARTING, SUSPENDED: the server last ran as a primary */
+    bool has_written; /* DOWN: by its files the server was writable when it ended, so the end of
+                       * its log is its own work; never with Redis, nor after a rewind or clone */
     bool is_healthy;  /* it answers, and a primary can flush */
     bool is_crashed;  /* it is recovering by itself after the crash of a process */
     hm_ms stalled_ms; /* it committed nothing, or did not answer, for so long; 0: not so */

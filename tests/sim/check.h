@@ -56,6 +56,7 @@ struct check_copy {
     enum copy_state state; /* PRIMARY also while orphaned backends could acknowledge */
     bool is_suspended;     /* every process is stopped: state tells what it would be if thawed */
     bool was_primary;
+    bool is_forged;    /* made a primary by hand: nobody ever had the right to it */
     bool is_final;     /* all log on its disk has been read (true for every running primary) */
     bool is_streaming; /* it receives the log at this moment */
     uint8_t follows;   /* node that it is set to follow, or HM_NOBODY */

@@ -219,7 +219,7 @@ static void a_kill(struct check *ck, int node, const struct core *c)
     struct check_copy copy;
 
     check_look(ck, node, &copy);
-    if (copy.state != COPY_PRIMARY || !copy.is_suspended || holds(ck, node) ||
+    if (copy.state != COPY_PRIMARY || !copy.is_suspended || copy.is_forged || holds(ck, node) ||
         c->state == ST_HANDOVER || c->state == ST_RELEASED)
         return;
     if (!hears_anybody(ck, node))

@@ -9,7 +9,7 @@ static bool takes_writes(const struct sim *w, unsigned int service, unsigned int
 
     return (db->run == RUN_PRIMARY || (db->run == RUN_ORPHANS && db->was_primary)) &&
            sim_db_runs(w, service, host) && !db->is_stopping && !w->client_is_cut[host] &&
-           db->waiting_tail - db->waiting_head < SIM_WRITES_MAX / 2;
+           !db->is_forged && db->waiting_tail - db->waiting_head < SIM_WRITES_MAX / 2;
 }
 
 void sim_clients(struct sim *w, const struct sim_event *e)

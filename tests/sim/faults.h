@@ -45,6 +45,7 @@
     X(FAULT_LOG_GONE, "a standby's log is gone", 1)                                                \
     X(FAULT_REBUILD, "copy given up", 1)                                                           \
     X(FAULT_BY_HAND, "server started by hand", 2)                                                  \
+    X(FAULT_FORGED, "standby made a primary by hand", 2)                                           \
     X(FAULT_ROLLING, "every hamgrd restarted", 2)                                                  \
     X(FAULT_WITNESS_LOST, "witness lost", 2)                                                       \
     X(FAULT_REMOVE_WITNESS, "witness removed for a while", 1)                                      \
@@ -63,6 +64,12 @@ void sim_draw_weights(struct sim *w);
 bool sim_fault(struct sim *w, enum sim_fault_kind kind, unsigned int host, int64_t lasts_us);
 /* The host of a service's primary that serves, or SIM_NOWHERE. */
 uint8_t sim_primary(const struct sim *w, unsigned int service);
+
+/* faults_server.c: a fault of a server begins. False: not possible now, or none of these. */
+bool sim_fault_server(struct sim *w, enum sim_fault_kind kind, unsigned int service,
+                      unsigned int host);
+/* False if what a server acknowledged would be lost with it, and nobody could go on from it. */
+bool sim_may_lose_server(struct sim *w, unsigned int host);
 
 /* patterns.c: begins faults that belong together. */
 bool sim_fault_pattern(struct sim *w);

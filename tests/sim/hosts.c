@@ -226,7 +226,7 @@ void sim_host_boot(struct sim *w, unsigned int host)
     for (unsigned int s = 0; s < w->plan.services_n; s++) {
         sim_fence_boot(w, s, host);
         /* The unit is enabled: it comes up as a standby that follows nobody. */
-        if (starts_server && w->node[s][host].is_db)
+        if (starts_server && w->node[s][host].is_db && !w->node[s][host].db.is_forged)
             sim_server_start(w, s, host);
     }
     sim_at(w, w->now_us + sim_draw(w, 100, 50 * SIM_MS), EV_FENCE, 0, host, 0, 0, h->boots);

@@ -65,6 +65,7 @@ static void eye_copy(void *world, int node, struct check_copy *ret)
     ret->state = e->w->node[e->service][node].is_db ? true_state(db) : COPY_UNKNOWN;
     ret->is_suspended = db->is_suspended;
     ret->was_primary = db->was_primary;
+    ret->is_forged = db->is_forged;
     ret->is_final = db->is_final || db->run == RUN_PRIMARY;
     ret->is_streaming = db->is_streaming;
     ret->follows = db->follows == SIM_NOWHERE ? HM_NOBODY : db->follows;

@@ -107,6 +107,7 @@ void sim_server_final(struct sim *w, const struct sim_event *e);
 void sim_orphans_end(struct sim *w, const struct sim_event *e);
 void sim_server_promoted(struct sim *w, unsigned int service, unsigned int host, uint64_t timeline,
                          uint64_t epoch);
+void sim_server_forged(struct sim *w, unsigned int service, unsigned int host);
 void sim_server_goes_on(struct sim *w, unsigned int service, unsigned int host);
 void sim_probe(struct sim *w, const struct sim_event *e);
 /* Something visible changed: a probe follows at once. */

@@ -97,6 +97,8 @@ void sim_copy_now(const struct sim *w, unsigned int service, unsigned int host, 
     ret->state = seen_state(db);
     answers = ret->state == COPY_STANDBY || ret->state == COPY_PRIMARY;
     ret->was_primary = db->was_primary;
+    ret->has_written =
+        ret->state == COPY_DOWN && db->has_written && w->plan.kind[service] == SERVICE_POSTGRES;
     see_health(w, db, h, ret);
     ret->is_crashed = db->is_crashed;
     ret->follows = HM_NOBODY;

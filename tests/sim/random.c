@@ -225,7 +225,7 @@ static void adopt(struct sim *w, unsigned int s, unsigned int h, uint16_t branch
     f->gate_is_open = true;
     if (h == 0) {
         db->run = RUN_PRIMARY;
-        db->was_primary = true;
+        db->was_primary = db->has_written = true;
         db->names.state = NAMES_EMPTY;
         return;
     }

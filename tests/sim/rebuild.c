@@ -155,7 +155,7 @@ static void take_copy_of(struct sim *w, unsigned int service, unsigned int host,
 
     db->has_data = true;
     db->is_rebuilding = false;
-    db->was_primary = false;
+    db->was_primary = db->has_written = db->is_forged = false;
     db->rewind_is_impossible = false;
     db->lacks_log = false;
     db->branch = sim_branch_at(w, service, from->branch, end);
@@ -165,8 +165,28 @@ static void take_copy_of(struct sim *w, unsigned int service, unsigned int host,
     db->copy_id = ++w->unique;
 }
 
+/* Where pg_rewind believes that they parted: it looks at the numbers of timelines only. */
+static uint64_t seen_fork(const struct sim *w, unsigned int service, const struct sim_db *a,
+                          const struct sim_db *from)
+{
+    const struct sim_branch *branch = w->branch[service];
+    uint64_t end = a->end;
+
+    for (uint16_t b = a->branch; b != SIM_NO_BRANCH; b = branch[b].parent) {
+        uint64_t other = from->end;
+
+        for (uint16_t t = from->branch; t != SIM_NO_BRANCH; t = branch[t].parent) {
+            if (branch[t].timeline == branch[b].timeline)
+                return end < other ? end : other;
+            other = branch[t].fork < other ? branch[t].fork : other;
+        }
+        end = branch[b].fork < end ? branch[b].fork : end;
+    }
+    return 0;
+}
+
 /* Half-made, and durably marked so, until it has succeeded. pg_rewind cannot help when both
- * wrote on the same timeline number: it sees no divergence. */
+ * wrote on the same timeline number: it sees no divergence, or one that is too late. */
 int64_t sim_op_rewind(struct sim *w, unsigned int service, unsigned int host)
 {
     struct sim_db *db = SIM_DB(w, service, host);
@@ -184,6 +204,9 @@ int64_t sim_op_rewind(struct sim *w, unsigned int service, unsigned int host)
         SIM_DB(w, service, db->op.host)->system_id != db->system_id)
         return OP_FAILS;
     end = common_end(w, service, db, SIM_DB(w, service, db->op.host)->branch);
+    if (end < seen_fork(w, service, db, SIM_DB(w, service, db->op.host)))
+        sim_violated(w, "LEGAL", "host %s: pg_rewind does not see all that diverged",
+                     w->host[host].name);
     if (sim_chance(w, 500000))
         end = SIM_DB(w, service, db->op.host)->flushed;
     take_copy_of(w, service, host, end);

@@ -135,7 +135,7 @@ void sim_server_next(struct sim *w, const struct sim_event *e)
     if (e->life != db->life || db->run != RUN_STARTING || db->is_suspended)
         return; /* when thawed it is asked again */
     db->run = RUN_STANDBY;
-    db->is_crashed = false;
+    db->is_crashed = db->has_written = false;
     db->flushed = db->end;
     more_us = sim_chance(w, 200000) ? sim_draw(w, 100 * SIM_MS, 2 * SIM_S)
                                     : sim_draw(w, 5 * SIM_MS, 100 * SIM_MS);
@@ -294,7 +294,7 @@ void sim_server_promoted(struct sim *w, unsigned int service, unsigned int host,
     db->run = RUN_PRIMARY;
     db->lacks_log = false;
     db->began_epoch = epoch;
-    db->was_primary = true;
+    db->was_primary = db->has_written = true;
     db->is_final = true;
     db->end += 120; /* the record that ends recovery */
     db->flushed = db->end;
@@ -304,6 +304,31 @@ void sim_server_promoted(struct sim *w, unsigned int service, unsigned int host,
     sim_tell(w, TALE_SERVER, service, host, 0, 0, db->end, epoch, "is promoted");
     look_for_loss(w, service, host);
     judge_promoted(w, service, host);
+    sim_changed(w, service, host);
+}
+
+/* hamgrd is stopped, standby.signal removed, and pg_ctl called: it goes on writing on the timeline
+ * that it followed, with rows that nobody else has. No client knows of it. */
+void sim_server_forged(struct sim *w, unsigned int service, unsigned int host)
+{
+    struct sim_db *db = SIM_DB(w, service, host);
+    const struct sim_branch *b = &w->branch[service][db->branch];
+
+    sim_server_end(w, service, host, false, true);
+    db->branch =
+        sim_branch_new(w, service, host, db->branch, db->end, b->timeline, b->epoch, db->system_id);
+    db->end += (uint64_t)sim_draw(w, 120, 100000);
+    db->flushed = db->end;
+    w->branch[service][db->branch].end = db->end;
+    db->has_written = db->is_forged = true;
+    sim_tell(w, TALE_SERVER, service, host, 0, 0, db->end, 0, "is made a primary by hand");
+    if (sim_chance(w, 500000))
+        return; /* and ended again */
+    db->run = RUN_PRIMARY;
+    db->life++;
+    db->server_id = ++w->unique;
+    db->is_final = true;
+    db->names.state = NAMES_EMPTY;
     sim_changed(w, service, host);
 }
 

@@ -220,6 +220,8 @@ struct sim_db {
     bool is_hung;    /* answers nobody, flushes nothing ... */
     int64_t hung_us; /* ... since this true time */
     bool was_primary;
+    bool has_written; /* its files say that it ran as a primary last */
+    bool is_forged;   /* made a primary by hand: its log has a fork that nobody was told of */
     bool is_crashed;
     bool is_final;
     bool rewind_is_impossible;

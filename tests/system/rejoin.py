@@ -138,6 +138,35 @@ def killed_meanwhile(cluster, kills=('clone', 'hamgrd', 'both')):
     return come_back(cluster, name, act, 3 * LIMIT_S)
 
 
+def forged(cluster, is_ended=True):
+    """A standby is started as a primary past every guard: hamgr is stopped, standby.signal removed, pg_ctl
+    called. It gets rows of its own while the real primary gets others, and hamgr comes back. Returns the
+    Result, and how many rows were written there."""
+    primary, name = cluster.primary(), cluster.standby()
+    host, server = cluster.db[name], cluster.server[name]
+    fill(cluster, 0)
+    for process in ('hamgrd', 'hamgr-fence'):
+        host.processes[process].end()
+    server.stop()
+    (server.data / 'standby.signal').unlink()
+    server.start()
+    wait_until('it is writable', server.is_primary, LIMIT_S)
+    for n in range(3):
+        server.query(f"INSERT INTO filler VALUES ({-1 - n}, 'alone')")
+    if is_ended:
+        server.stop()
+    cluster.server[primary].query("INSERT INTO filler VALUES (1, 'rightful')", timeout=30)
+    since = len(cluster.log_text(host))
+    epoch = cluster.epoch(cluster.db[primary])
+    began = now()
+    cluster.start_fence(host)
+    cluster.start_hamgrd(host)
+    wait_until(f'{name} streams', lambda: streams(cluster, primary, name), LIMIT_S)
+    back_s = now() - began
+    cluster.wait_healthy(LIMIT_S)
+    return Result(back_s, operations(cluster, name, since), cluster.epoch() - epoch), name, 3
+
+
 def log_gone(cluster):
     """A standby was away for so long that nobody has the log that it needs."""
     primary = cluster.primary()

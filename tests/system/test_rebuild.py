@@ -1,5 +1,9 @@
 """Copies that come back by themselves, by whatever way is left; and by order."""
 
+import json
+
+import pytest
+
 import rejoin
 from cluster import Kind
 
@@ -27,6 +31,20 @@ def test_killed_meanwhile(get_cluster):
     for server in cluster.server.values():
         assert server.data.exists()
         assert not list(server.data.parent.glob('data.hamgr-new'))
+
+
+@pytest.mark.parametrize('is_ended', [True, False], ids=['ended', 'running'])
+def test_primary_made_by_hand(get_cluster, is_ended):
+    """It wrote on the timeline that it followed: no number, and not pg_rewind, shows what it has alone."""
+    cluster = get_cluster(ASYNC)
+    result, name, rows = rejoin.forged(cluster, is_ended)
+    check(result, ['clone'])
+    texts = cluster.server[name].query('SELECT DISTINCT t FROM filler WHERE length(t) < 20')
+    assert 'rightful' in texts and 'alone' not in texts
+    shown = json.loads(cluster.hamgr(cluster.db[name], 'diverged', 'show', '--json', check=True).stdout)
+    assert shown['diverged']['why'] == ''
+    assert shown['diverged']['committed'] == rows
+    assert [t['inserted'] for t in shown['diverged']['tables'] if t['table'] == 'public.filler'] == [rows]
 
 
 def test_log_gone(get_cluster):

@@ -151,6 +151,24 @@ static void another_epochs_timeline_of_the_same_number_is_another(void **state)
     assert_false(is_on_history(3, 1500, 2));
 }
 
+/* What anybody else has on it, beyond what that member sent, nobody knows of. */
+static void a_timeline_is_written_by_who_held_its_epoch(void **state)
+{
+    (void)state;
+    r.changes_n = 2;
+    r.changes[0].epoch = 2;
+    r.changes[0].holder = 1;
+    r.changes[1].epoch = 3;
+    r.changes[1].holder = 0;
+    assert_int_equal(record_writer(&r, 2), 1);
+    assert_int_equal(record_writer(&r, 3), 0);
+    assert_int_equal(record_writer(&r, 4), HM_NOBODY); /* not on the history */
+    r.changes[0].epoch = 1;
+    assert_int_equal(record_writer(&r, 2), HM_NOBODY); /* forgotten */
+    r.member[0].role = ROLE_NONE;
+    assert_int_equal(record_writer(&r, 3), HM_NOBODY); /* it left, and may be back elsewhere */
+}
+
 static void positions_are_compared_by_their_bytes(void **state)
 {
     struct position a = { .timeline = 3, .offset = 1 }, b = { .timeline = 2, .offset = 2 };
@@ -505,6 +523,7 @@ int main(void)
         TEST(members_are_found_by_incarnation_and_name),
         TEST(a_position_past_the_next_beginning_is_off_the_history),
         TEST(another_epochs_timeline_of_the_same_number_is_another),
+        TEST(a_timeline_is_written_by_who_held_its_epoch),
         TEST(positions_are_compared_by_their_bytes),
         TEST(the_oldest_timeline_is_forgotten_when_the_table_is_full),
         TEST(the_oldest_change_is_forgotten_when_the_table_is_full),

@@ -347,7 +347,7 @@ static inline void told_operate(struct told *t, const struct core_effect *e)
         c->at = (struct position){ .timeline = 3, .offset = 2000 };
         c->began_epoch = 3;
         c->is_final = true;
-        c->was_primary = false;
+        c->was_primary = c->has_written = false;
         break;
     case DO_INIT:
         c->state = COPY_DOWN;
