@@ -134,7 +134,7 @@ static enum hm_rc accept_copy(struct op_job *job, struct hm_err *err)
 {
     const char *fresh = job->path[PATH_NEW];
     struct wal_control control;
-    int version, dir;
+    int version;
     enum hm_rc rc = datadir_version(fresh, &version, err);
 
     if (rc == HM_OK)
@@ -149,12 +149,7 @@ static enum hm_rc accept_copy(struct op_job *job, struct hm_err *err)
     if (!control.is_backup)
         return hm_fail(err, HM_REFUSED,
                        "what was made in '%s' is no base backup: it has no backup_label", fresh);
-    dir = open(fresh, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (dir < 0)
-        return hm_fail_errno(err, "cannot open '%s'", fresh);
-    if (syncfs(dir) != 0)
-        rc = hm_fail_errno(err, "cannot sync '%s'", fresh);
-    (void)close(dir); /* opened for reading */
+    rc = place_sync_copy(fresh, err);
     job->number = control.timeline;
     if (rc == HM_OK && !notes_identify_control(fresh, job->text, 64))
         rc = hm_fail(err, HM_FAILED, "'%s' cannot be told from others", fresh);

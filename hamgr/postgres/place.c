@@ -13,6 +13,8 @@
 
 #define LINKS "links." /* in the directory of what is kept */
 
+enum { LINKS_MAX = 8 }; /* of one path */
+
 /* --- small things ------------------------------------------------------------------------------
  */
 
@@ -29,7 +31,19 @@ bool place_is_there(const char *path)
 {
     struct stat st;
 
-    return lstat(path, &st) == 0;
+    return lstat(path, &st) == 0 || (errno != ENOENT && errno != ENOTDIR);
+}
+
+enum hm_rc place_read_link(const char *path, char *ret, struct hm_err *err)
+{
+    ssize_t n = readlink(path, ret, PLACE_PATH_MAX);
+
+    if (n >= PLACE_PATH_MAX)
+        return hm_fail(err, HM_BAD_INPUT, "the link '%s' is too long", path);
+    if (n < 0 && errno != EINVAL && errno != ENOENT && errno != ENOTDIR)
+        return hm_fail_errno(err, "cannot read the link '%s'", path);
+    ret[n > 0 ? n : 0] = 0;
+    return HM_OK;
 }
 
 enum hm_rc place_sync(const char *path, struct hm_err *err)
@@ -78,32 +92,116 @@ static enum hm_rc beside(const struct place *p, const char *name, char *buffer, 
     return HM_OK;
 }
 
+static void drop_slashes(char *path)
+{
+    for (size_t n = strlen(path); n > 1 && path[n - 1] == '/'; n--)
+        path[n - 1] = 0;
+}
+
+static enum hm_rc copy_path(char *to, const char *from, struct hm_err *err)
+{
+    int n = snprintf(to, PLACE_PATH_MAX, "%s", from);
+
+    if (n < 0 || n >= PLACE_PATH_MAX)
+        return hm_fail(err, HM_BAD_INPUT, "the path '%.200s' is too long", from);
+    drop_slashes(to);
+    return HM_OK;
+}
+
+/* Splits it before the last slash. HM_BAD_INPUT: that is the root, or there is none. */
+static enum hm_rc split(char *path, const char **ret_name, struct hm_err *err)
+{
+    char *slash = strrchr(path, '/');
+
+    if (slash == NULL || slash == path)
+        return hm_fail(err, HM_BAD_INPUT, "'%s' has no directory above it", path);
+    *slash = 0;
+    *ret_name = slash + 1;
+    return HM_OK;
+}
+
+static enum hm_rc follow_link(char *path, const char *leads_to, struct hm_err *err)
+{
+    char above[PLACE_PATH_MAX];
+    const char *name;
+    enum hm_rc rc;
+
+    if (leads_to[0] == '/')
+        return copy_path(path, leads_to, err);
+    memcpy(above, path, sizeof above);
+    rc = split(above, &name, err);
+    if (rc == HM_OK)
+        rc = place_join(path, above, leads_to, err);
+    drop_slashes(path);
+    return rc;
+}
+
+static enum hm_rc resolve_above(char *path, struct hm_err *err)
+{
+    char above[PLACE_PATH_MAX], real[PATH_MAX];
+    const char *name;
+    enum hm_rc rc;
+
+    memcpy(above, path, sizeof above);
+    rc = split(above, &name, err);
+    if (rc != HM_OK)
+        return rc;
+    if (realpath(above, real) == NULL)
+        return hm_fail_errno(err, "cannot look at '%s', where '%s' is to be made", above, name);
+    return place_join(path, real, name, err);
+}
+
+/* Of what is not there the directory above is: in the middle of a swap nothing has the name, and
+ * all links that lead to it are still to be followed. */
+static enum hm_rc resolve_missing(char *path, struct hm_err *err)
+{
+    char leads_to[PLACE_PATH_MAX] = "";
+    enum hm_rc rc = place_read_link(path, leads_to, err);
+
+    for (unsigned int i = 0; rc == HM_OK && leads_to[0] != 0 && i < LINKS_MAX; i++) {
+        rc = follow_link(path, leads_to, err);
+        if (rc == HM_OK)
+            rc = place_read_link(path, leads_to, err);
+    }
+    return rc == HM_OK ? resolve_above(path, err) : rc;
+}
+
+/* Links resolved, whether it is there or not. */
+static enum hm_rc resolve(const char *path, char *ret, struct hm_err *err)
+{
+    char real[PATH_MAX];
+    enum hm_rc rc;
+
+    if (realpath(path, real) != NULL)
+        return copy_path(ret, real, err);
+    if (errno != ENOENT)
+        return hm_fail_errno(err, "cannot look at '%s'", path);
+    rc = copy_path(ret, path, err);
+    return rc == HM_OK ? resolve_missing(ret, err) : rc;
+}
+
 enum hm_rc place_find(const char *path, struct place *ret, struct hm_err *err)
 {
-    char real[PATH_MAX], parent[PLACE_PATH_MAX];
+    char parent[PLACE_PATH_MAX];
     struct place p = { .is_inside = false };
-    const char *target = realpath(path, real);
+    const char *name;
     bool has_parent;
-    enum hm_rc rc;
-    char *slash;
-    int n;
+    int why;
+    enum hm_rc rc = resolve(path, p.target, err);
 
-    if (target == NULL && errno != ENOENT)
-        return hm_fail_errno(err, "cannot look at '%s'", path);
-    if (target == NULL)
-        target = path; /* of a link that leads nowhere the link itself is replaced */
-    n = snprintf(p.target, sizeof p.target, "%s", target);
-    if (n < 0 || (size_t)n >= sizeof p.target)
-        return hm_fail(err, HM_BAD_INPUT, "the path '%.200s' is too long", target);
+    if (rc != HM_OK)
+        return rc;
     memcpy(parent, p.target, sizeof parent);
-    slash = strrchr(parent, '/');
-    if (slash == NULL || slash == parent)
-        return hm_fail(err, HM_BAD_INPUT, "'%s' has no directory above it", target);
-    *slash = 0;
+    rc = split(parent, &name, err);
+    if (rc != HM_OK)
+        return rc;
     has_parent = access(parent, W_OK | X_OK) == 0;
+    why = errno;
     p.is_inside = place_is_there(p.target) && (!has_parent || is_mount_point(p.target, parent));
-    if (!p.is_inside && !has_parent)
+    if (!p.is_inside && !has_parent) {
+        errno = why;
         return hm_fail_errno(err, "a new copy is made in '%s', which hamgrd may not write", parent);
+    }
     rc = beside(&p, PLACE_NEW, p.fresh, err);
     if (rc == HM_OK)
         rc = beside(&p, PLACE_OLD, p.old, err);
@@ -120,14 +218,10 @@ static enum hm_rc keep_link(const char *from, const char *keep, const char *name
                             struct hm_err *err)
 {
     char path[PLACE_PATH_MAX], leads_to[PLACE_PATH_MAX];
-    ssize_t n = readlink(from, leads_to, sizeof leads_to);
-    enum hm_rc rc;
+    enum hm_rc rc = place_read_link(from, leads_to, err);
 
-    if (n < 0)
-        return HM_OK; /* no link, or nothing */
-    if ((size_t)n >= sizeof leads_to)
-        return hm_fail(err, HM_BAD_INPUT, "the link '%s' is too long", from);
-    leads_to[n] = 0;
+    if (rc != HM_OK || leads_to[0] == 0)
+        return rc;
     if (leads_to[0] != '/')
         return hm_fail(err, HM_BAD_INPUT,
                        "the link '%s' leads to '%s': make it an absolute path, or set "
@@ -139,7 +233,7 @@ static enum hm_rc keep_link(const char *from, const char *keep, const char *name
     return rc;
 }
 
-enum hm_rc place_each_tablespace(const char *data_dir, place_tablespace *each, const char *keep,
+enum hm_rc place_each_tablespace(const char *data_dir, place_tablespace *each, void *ctx,
                                  struct hm_err *err)
 {
     char path[PLACE_PATH_MAX], link[PLACE_PATH_MAX];
@@ -150,25 +244,26 @@ enum hm_rc place_each_tablespace(const char *data_dir, place_tablespace *each, c
     if (rc != HM_OK)
         return rc;
     dir = opendir(path);
-    while (rc == HM_OK && dir != NULL && (entry = readdir(dir)) != NULL) {
+    if (dir == NULL)
+        return errno == ENOENT ? HM_OK : hm_fail_errno(err, "cannot open '%s'", path);
+    while (rc == HM_OK && (entry = readdir(dir)) != NULL) {
         if (strspn(entry->d_name, "0123456789") != strlen(entry->d_name))
             continue;
         rc = place_join(link, path, entry->d_name, err);
         if (rc == HM_OK)
-            rc = each(link, entry->d_name, keep, err);
+            rc = each(ctx, link, entry->d_name, err);
     }
-    if (dir != NULL)
-        (void)closedir(dir); /* opened for reading */
+    (void)closedir(dir); /* opened for reading */
     return rc;
 }
 
-static enum hm_rc keep_tablespace(const char *link, const char *oid, const char *keep,
-                                  struct hm_err *err)
+static enum hm_rc keep_tablespace(void *ctx, const char *link, const char *oid, struct hm_err *err)
 {
+    const char *const *keep = ctx;
     char name[64];
 
     (void)snprintf(name, sizeof name, LINKS "%.40s", oid);
-    return keep_link(link, keep, name, err);
+    return keep_link(link, *keep, name, err);
 }
 
 /* One that was cloned by hand may have two of them in one directory. */
@@ -190,14 +285,13 @@ static enum hm_rc take_link(const char *keep, const char *name, struct layout *l
 {
     char path[PLACE_PATH_MAX], leads_to[PLACE_PATH_MAX];
     enum hm_rc rc = place_join(path, keep, name, err);
-    ssize_t n;
 
+    if (rc == HM_OK)
+        rc = place_read_link(path, leads_to, err);
+    if (rc == HM_OK && leads_to[0] == 0)
+        rc = hm_fail(err, HM_BAD_INPUT, "'%s' is no link", path);
     if (rc != HM_OK)
         return rc;
-    n = readlink(path, leads_to, sizeof leads_to - 1);
-    if (n < 0)
-        return hm_fail_errno(err, "cannot read '%s'", path);
-    leads_to[n] = 0;
     if (strcmp(name, LINKS "pg_wal") == 0)
         return place_find(leads_to, &l->log, err);
     return add_tablespace(leads_to, l, err);
@@ -218,39 +312,26 @@ static enum hm_rc take_links(const char *keep, struct layout *l, struct hm_err *
     return rc;
 }
 
-static enum hm_rc add_link(const char *link, bool is_log, struct layout *l, struct hm_err *err)
+/* Relative ones cannot be kept: what is looked at only has none that matters. */
+static enum hm_rc take_tablespace(void *ctx, const char *link, const char *oid, struct hm_err *err)
 {
     char leads_to[PLACE_PATH_MAX];
-    ssize_t n = readlink(link, leads_to, sizeof leads_to - 1);
+    enum hm_rc rc = place_read_link(link, leads_to, err);
 
-    if (n < 0 || leads_to[0] != '/')
-        return HM_OK; /* no link, or nothing */
-    leads_to[n] = 0;
-    return is_log ? place_find(leads_to, &l->log, err) : add_tablespace(leads_to, l, err);
+    (void)oid;
+    return rc == HM_OK && leads_to[0] == '/' ? add_tablespace(leads_to, ctx, err) : rc;
 }
 
 static enum hm_rc take_links_of(const char *data_dir, struct layout *l, struct hm_err *err)
 {
-    char path[PLACE_PATH_MAX], link[PLACE_PATH_MAX];
+    char path[PLACE_PATH_MAX], leads_to[PLACE_PATH_MAX];
     enum hm_rc rc = place_join(path, data_dir, "pg_wal", err);
-    struct dirent *entry;
-    DIR *dir;
 
     if (rc == HM_OK)
-        rc = add_link(path, true, l, err);
-    if (rc == HM_OK)
-        rc = place_join(path, data_dir, "pg_tblspc", err);
-    if (rc != HM_OK)
-        return rc;
-    dir = opendir(path);
-    while (rc == HM_OK && dir != NULL && (entry = readdir(dir)) != NULL) {
-        rc = place_join(link, path, entry->d_name, err);
-        if (rc == HM_OK)
-            rc = add_link(link, false, l, err);
-    }
-    if (dir != NULL)
-        (void)closedir(dir); /* opened for reading */
-    return rc;
+        rc = place_read_link(path, leads_to, err);
+    if (rc == HM_OK && leads_to[0] == '/')
+        rc = place_find(leads_to, &l->log, err);
+    return rc == HM_OK ? place_each_tablespace(data_dir, take_tablespace, l, err) : rc;
 }
 
 enum hm_rc layout_find(const char *data_dir, const char *keep, struct layout *ret,
@@ -271,7 +352,7 @@ enum hm_rc layout_find(const char *data_dir, const char *keep, struct layout *re
     if (rc == HM_OK)
         rc = keep_link(path, keep, LINKS "pg_wal", err);
     if (rc == HM_OK)
-        rc = place_each_tablespace(data_dir, keep_tablespace, keep, err);
+        rc = place_each_tablespace(data_dir, keep_tablespace, &keep, err);
     if (rc == HM_OK)
         rc = place_sync(keep, err);
     if (rc == HM_OK)
@@ -295,6 +376,41 @@ void layout_forget(const char *keep)
         if (strncmp(entry->d_name, LINKS, strlen(LINKS)) == 0)
             (void)unlinkat(fd, entry->d_name, 0); /* a leftover is used once more */
     (void)closedir(dir);
+}
+
+/* --- onto the disk -----------------------------------------------------------------------------
+ */
+
+static enum hm_rc sync_disk_of(const char *path, struct hm_err *err)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    enum hm_rc rc = HM_OK;
+
+    if (fd < 0)
+        return hm_fail_errno(err, "cannot open '%s'", path);
+    if (syncfs(fd) != 0)
+        rc = hm_fail_errno(err, "cannot sync the disk of '%s'", path);
+    (void)close(fd); /* opened for reading */
+    return rc;
+}
+
+static enum hm_rc sync_tablespace(void *ctx, const char *link, const char *oid, struct hm_err *err)
+{
+    (void)ctx;
+    (void)oid;
+    return sync_disk_of(link, err);
+}
+
+enum hm_rc place_sync_copy(const char *dir, struct hm_err *err)
+{
+    char path[PLACE_PATH_MAX];
+    enum hm_rc rc = place_join(path, dir, "pg_wal", err);
+
+    if (rc == HM_OK)
+        rc = place_each_tablespace(dir, sync_tablespace, NULL, err);
+    if (rc == HM_OK)
+        rc = sync_disk_of(path, err);
+    return rc == HM_OK ? sync_disk_of(dir, err) : rc;
 }
 
 /* --- room --------------------------------------------------------------------------------------

@@ -32,7 +32,8 @@ struct layout {
     char tablespace[PLACE_TABLESPACES_MAX][PLACE_PATH_MAX]; /* their directories */
 };
 
-/* Where `path`, there or not, would be replaced. HM_BAD_INPUT: not possible there. HM_FAILED. */
+/* Where `path`, there or not, would be replaced: the same before, between and after the renames of
+ * a swap, also through links. HM_BAD_INPUT: not possible there. HM_FAILED. */
 enum hm_rc place_find(const char *path, struct place *ret, struct hm_err *err) HM_MUST_CHECK;
 /* The same for a whole copy. What the data directory says of its links is kept in `keep`, a
  * directory that is there, because the data directory may be lost half-way; NULL: it is only
@@ -42,6 +43,9 @@ enum hm_rc layout_find(const char *data_dir, const char *keep, struct layout *re
 /* Forgets the links in `keep`. */
 void layout_forget(const char *keep);
 
+/* Brings a whole copy to the disk, with its log and its tablespaces, which may be on others.
+ * HM_NO_SPACE, HM_FAILED: what of it is durable is not known. */
+enum hm_rc place_sync_copy(const char *dir, struct hm_err *err) HM_MUST_CHECK;
 /* Makes the empty directories that a new copy is made in. */
 enum hm_rc layout_make_room(const struct layout *l, struct hm_err *err) HM_MUST_CHECK;
 /* Parts of the new copy may be in its place already, and nothing of the old one is. */

@@ -199,17 +199,14 @@ static enum hm_rc swap_log(const struct layout *l, struct hm_err *err)
 {
     char path[PLACE_PATH_MAX], leads_to[PLACE_PATH_MAX];
     enum hm_rc rc = swap(&l->log, err);
-    ssize_t n;
 
     if (rc == HM_OK)
         rc = place_join(path, l->data.fresh, "pg_wal", err);
-    if (rc != HM_OK)
-        return rc;
-    n = readlink(path, leads_to, sizeof leads_to - 1);
-    if (n < 0)
-        return HM_OK; /* in its place already, or made otherwise */
-    leads_to[n] = 0;
-    return strcmp(leads_to, l->log.fresh) == 0 ? relink(path, l->log.target, err) : HM_OK;
+    if (rc == HM_OK)
+        rc = place_read_link(path, leads_to, err); /* "": in its place already, or made otherwise */
+    if (rc == HM_OK && strcmp(leads_to, l->log.fresh) == 0)
+        rc = relink(path, l->log.target, err);
+    return rc;
 }
 
 /* Only what the new copy has there: other versions keep their own in the same directory. */
@@ -247,21 +244,22 @@ static enum hm_rc swap_tablespace(const char *path, struct hm_err *err)
     return rc;
 }
 
-static enum hm_rc relink_tablespace(const char *path, const char *oid, const char *keep,
+static enum hm_rc relink_tablespace(void *ctx, const char *path, const char *oid,
                                     struct hm_err *err)
 {
     char leads_to[PLACE_PATH_MAX];
     const size_t length = strlen("/" PLACE_NEW);
-    ssize_t n = readlink(path, leads_to, sizeof leads_to - 1);
+    enum hm_rc rc = place_read_link(path, leads_to, err);
+    size_t n;
 
+    (void)ctx;
     (void)oid;
-    (void)keep;
-    if (n < (ssize_t)length)
-        return HM_OK; /* no link */
-    leads_to[n] = 0;
-    if (strcmp(leads_to + n - length, "/" PLACE_NEW) != 0)
+    if (rc != HM_OK)
+        return rc;
+    n = strlen(leads_to);
+    if (n < length || strcmp(leads_to + n - length, "/" PLACE_NEW) != 0)
         return HM_OK;
-    leads_to[(size_t)n - length] = 0;
+    leads_to[n - length] = 0;
     return relink(path, leads_to, err);
 }
 

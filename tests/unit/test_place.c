@@ -197,6 +197,70 @@ static void a_swap_that_was_killed_anywhere_is_finished(void **state)
     }
 }
 
+/* Found anew after each, as hamgrd does: while nothing has the name, links to it are followed. */
+static void a_swap_behind_links_is_found_again_wherever_it_was_killed(void **state)
+{
+    struct ground *g = *state;
+    char entry[96];
+    struct layout l, again;
+    bool is_killed = true;
+
+    (void)snprintf(g->wal, sizeof g->wal, "%s/way/wal", g->root);
+    for (unsigned int n = 0; is_killed; n += 2) {
+        assert_int_equal(shell("cd %s && rm -f way && ln -s . way", g->root), 0);
+        (void)snprintf(entry, sizeof entry, "%s/way/entry", g->root);
+        make_all(g, false, &l);
+        assert_int_equal(shell("rm -f %s && ln -s data/ %s", entry, entry), 0);
+        assert_int_equal(layout_find(entry, g->keep, &again, &g->err), HM_OK);
+        assert_string_equal(again.data.fresh, l.data.fresh);
+        is_killed = is_killed_at(&l, n);
+        assert_int_equal(layout_find(entry, g->keep, &again, &g->err), HM_OK);
+        assert_string_equal(again.data.target, l.data.target);
+        assert_string_equal(again.log.fresh, l.log.fresh);
+        assert_int_equal(layout_swap(&again, &g->err), HM_OK);
+        expect_swapped(g, &l);
+    }
+}
+
+static void a_slash_at_the_end_means_nothing(void **state)
+{
+    struct ground *g = *state;
+    char path[128];
+    struct place p;
+
+    (void)snprintf(path, sizeof path, "%s//", g->data);
+    assert_int_equal(place_find(path, &p, &g->err), HM_OK);
+    assert_string_equal(p.target, g->data);
+    (void)snprintf(path, sizeof path, "%s/a/b", g->data);
+    assert_int_equal(place_find(path, &p, &g->err), HM_FAILED);
+    assert_non_null(strstr(g->err.text, "/data/a', where 'b' is to be made"));
+}
+
+/* Both say that they are their own end. */
+static void links_in_a_circle_are_refused(void **state)
+{
+    struct ground *g = *state;
+    struct place p;
+
+    assert_int_equal(shell("cd %s && ln -s keep data && ln -s data keep", g->root), 0);
+    assert_int_equal(place_find(g->data, &p, &g->err), HM_FAILED);
+}
+
+static void a_copy_is_synced_with_all_that_belongs_to_it(void **state)
+{
+    struct ground *g = *state;
+
+    make_old(g);
+    assert_int_equal(place_sync_copy(g->data, &g->err), HM_OK);
+    assert_int_equal(shell("rm -r %s", g->space), 0);
+    assert_int_equal(place_sync_copy(g->data, &g->err), HM_FAILED);
+    assert_non_null(strstr(g->err.text, "pg_tblspc/16400"));
+    make_old(g);
+    assert_int_equal(shell("rm -r %s", g->wal), 0);
+    assert_int_equal(place_sync_copy(g->data, &g->err), HM_FAILED);
+    assert_non_null(strstr(g->err.text, "data/pg_wal"));
+}
+
 static void a_copy_comes_where_nothing_was(void **state)
 {
     struct ground *g = *state;
@@ -300,6 +364,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ON_GROUND(a_new_copy_takes_the_place_of_the_old_one),
         ON_GROUND(a_swap_that_was_killed_anywhere_is_finished),
+        ON_GROUND(a_swap_behind_links_is_found_again_wherever_it_was_killed),
+        ON_GROUND(a_slash_at_the_end_means_nothing),
+        ON_GROUND(links_in_a_circle_are_refused),
+        ON_GROUND(a_copy_is_synced_with_all_that_belongs_to_it),
         ON_GROUND(a_copy_comes_where_nothing_was),
         ON_GROUND(a_link_is_followed),
         ON_GROUND(a_mount_point_keeps_its_name),
