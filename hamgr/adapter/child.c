@@ -12,7 +12,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { ENV_MAX = 512 };
+enum {
+    ENV_MAX = 512,
+    UNKNOWN_STATUS = 255 << 8, /* exited with 255: somebody else took its end */
+};
 
 struct child {
     struct child_config config; /* argv and env are not kept here */
@@ -284,16 +287,21 @@ static void on_death(evutil_socket_t fd, short what, void *arg)
     struct child *c = arg;
     struct child_end end = { .is_late = c->is_late, .output = c->output };
     char copy[CHILD_OUTPUT_MAX];
+    pid_t got;
 
     (void)fd;
     (void)what;
-    if (waitpid(c->pid, &end.status, WNOHANG) == 0)
-        return;
     if (!c->is_detached)
-        kill_group(c); /* what it started and left behind */
+        kill_group(
+            c); /* what it started and left behind; the number is its own until it is reaped */
+    got = waitpid(c->pid, &end.status, WNOHANG);
+    if (got == 0)
+        return;
     /* Others may still hold the pipe: what is there is all that counts. */
     for (int i = 0; i < 4096 && c->out_fd >= 0 && read_output(c); i++)
         ;
+    if (got < 0)
+        end.status = UNKNOWN_STATUS;
     end.is_ok = WIFEXITED(end.status) && WEXITSTATUS(end.status) == 0 && !c->is_late;
     memcpy(copy, c->output, c->output_n + 1);
     end.last = last_line(copy, c->output_n);

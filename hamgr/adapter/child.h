@@ -19,7 +19,7 @@ struct child;
 struct child_end {
     bool is_ok;         /* it exited by itself, with 0 */
     bool is_late;       /* killed at one of the limits */
-    int status;         /* as waitpid() tells it */
+    int status;         /* as waitpid() tells it; if somebody else took it: exited with 255 */
     const char *output; /* the last CHILD_OUTPUT_MAX - 1 bytes that it wrote; borrowed */
     const char *last;   /* the last line of it that is not blank; borrowed */
 };

@@ -100,6 +100,20 @@ static void its_end_and_its_words_are_told(void **state)
     assert_int_equal(s->lines, 2);
 }
 
+/* A starter that ignores SIGCHLD hands that down, and the kernel then keeps no exit status. */
+static void an_end_that_nobody_kept_is_no_success(void **state)
+{
+    struct sigaction ignore = { .sa_handler = SIG_IGN }, before;
+    struct seen *s = *state;
+
+    assert_int_equal(sigaction(SIGCHLD, &ignore, &before), 0);
+    (void)shell(s, "exit 3", 0, 0);
+    run(s);
+    assert_int_equal(sigaction(SIGCHLD, &before, NULL), 0);
+    assert_false(s->is_ok);
+    assert_string_equal(s->why, "exit status 255");
+}
+
 static void a_failure_is_told_with_its_last_line(void **state)
 {
     struct seen *s = *state;
@@ -278,6 +292,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_A_LOOP(its_end_and_its_words_are_told),
+        IN_A_LOOP(an_end_that_nobody_kept_is_no_success),
         IN_A_LOOP(a_failure_is_told_with_its_last_line),
         IN_A_LOOP(a_signal_is_told),
         IN_A_LOOP(a_limit_kills_it_and_what_it_started),
