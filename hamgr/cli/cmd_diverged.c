@@ -257,16 +257,19 @@ enum ctl_exit cli_diverged_show(struct cli *c)
 /* --- purge -------------------------------------------------------------------------------------
  */
 
-/* Everything in it but folders, of which there are none, and then itself. */
+/* Everything in it but folders, of which there are none, and then itself. No link is followed: as a
+ * rule root does this, in a directory of hamgrd's user. */
 static bool purge(const struct folders *f, size_t i, uint64_t *bytes)
 {
     const struct dirent *entry;
     char path[PATH_SIZE];
     struct stat st;
     DIR *dir;
+    int fd;
 
     (void)snprintf(path, sizeof path, "%s/%s", f->dir, f->name[i]);
-    dir = opendir(path);
+    fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    dir = fd >= 0 ? fdopendir(fd) : NULL;
     while (dir != NULL && (entry = readdir(dir)) != NULL) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;

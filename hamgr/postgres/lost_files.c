@@ -67,6 +67,16 @@ static void note(struct lost *l, const char *what, const char *path)
         put(l->why, sizeof l->why, "%s '%s': %s", what, path, strerror(errno));
 }
 
+static bool sync_folder(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool is_ok = fd >= 0 && fsync(fd) == 0;
+
+    if (fd >= 0)
+        (void)close(fd); /* nothing was written through it */
+    return is_ok;
+}
+
 static uint64_t folder_bytes(const char *path)
 {
     const struct dirent *entry;
@@ -86,9 +96,12 @@ static uint64_t folder_bytes(const char *path)
 
 static void remove_folder(const char *path)
 {
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;
     const struct dirent *entry;
-    DIR *folder = opendir(path);
 
+    if (folder == NULL && fd >= 0)
+        (void)close(fd); /* opened for reading */
     if (folder == NULL)
         return;
     while ((entry = readdir(folder)) != NULL)
@@ -105,12 +118,20 @@ static bool ends_in(const char *text, const char *with)
     return n >= m && strcmp(text + n - m, with) == 0;
 }
 
-/* Of the service: names are SERVICE-TIME-TIMELINE-END, so the smallest is the oldest. */
+/* Of the service: names are SERVICE-TIME-TIMELINE-END, so the smallest is the oldest. The name of
+ * another service may begin like this one and go on with a dash, but not with a time. */
 static bool is_of(const struct lost *l, const char *name)
 {
+    static const char time[] = "00000000T000000Z-";
     size_t n = strlen(l->service);
 
-    return strncmp(name, l->service, n) == 0 && name[n] == '-' && strlen(name) < LOST_ID_MAX;
+    if (strncmp(name, l->service, n) != 0 || name[n] != '-' || strlen(name) >= LOST_ID_MAX)
+        return false;
+    name += n + 1;
+    for (size_t i = 0; time[i] != 0; i++)
+        if (time[i] == '0' ? name[i] < '0' || name[i] > '9' : name[i] != time[i])
+            return false;
+    return true;
 }
 
 static bool is_own_part(const struct lost *l, const char *name)
@@ -265,6 +286,17 @@ static void copy_log(const char *data_dir, const char *to_dir, uint32_t segment_
         l->kept_bytes += size;
 }
 
+/* Durably: a folder is not kept when the directory that it is in is not. */
+static bool make_dir(const char *dir)
+{
+    char above[PATH_SIZE];
+
+    if (mkdir(dir, 0700) != 0)
+        return errno == EEXIST;
+    put(above, sizeof above, "%s/..", dir);
+    return sync_folder(above);
+}
+
 bool lost_keep(const char *dir, const char *data_dir, uint64_t max_bytes, struct lost *l)
 {
     struct wal_control control;
@@ -273,7 +305,7 @@ bool lost_keep(const char *dir, const char *data_dir, uint64_t max_bytes, struct
     struct hm_err err;
     uint64_t need;
 
-    if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
+    if (!make_dir(dir)) {
         note(l, "cannot make", dir);
         return false;
     }
@@ -281,6 +313,7 @@ bool lost_keep(const char *dir, const char *data_dir, uint64_t max_bytes, struct
     if (all.has_this)
         return false;
     put(path, sizeof path, "%s/%s.part", dir, l->id);
+    remove_folder(path); /* of an attempt that was given up within this second */
     if (mkdir(path, 0700) != 0) {
         note(l, "cannot make", path);
         return false;
@@ -312,16 +345,6 @@ static bool write_summary(const char *folder, const char *name, const struct los
         return false;
     is_ok = print(l, out) && fsync(fileno(out)) == 0;
     return fclose(out) == 0 && is_ok;
-}
-
-static bool sync_folder(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool is_ok = fd >= 0 && fsync(fd) == 0;
-
-    if (fd >= 0)
-        (void)close(fd); /* nothing was written through it */
-    return is_ok;
 }
 
 bool lost_write(const char *dir, struct lost *l)

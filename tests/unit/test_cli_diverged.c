@@ -185,13 +185,31 @@ static void what_is_named_is_removed(void **state)
     has(out, "nothing diverged here");
 }
 
+/* Root does this, in a directory where others may write. */
+static void a_link_is_not_followed_by_purge(void **state)
+{
+    char dear[160], path[200];
+
+    (void)state;
+    two();
+    (void)snprintf(dear, sizeof dear, "%s/dear", folder);
+    assert_int_equal(mkdir(dear, 0700), 0);
+    (void)snprintf(path, sizeof path, "%s/letter", dear);
+    write_file(path, "dear");
+    (void)snprintf(path, sizeof path, "%s/lost/pg-20261119T010145Z-1-9", folder);
+    assert_int_equal(symlink(dear, path), 0);
+    assert_int_equal(HAMGR("diverged", "purge", "all"), CTL_FAILED);
+    (void)snprintf(path, sizeof path, "%s/letter", dear);
+    assert_int_equal(access(path, F_OK), 0);
+}
+
 int main(void)
 {
 #define STORY(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
     const struct CMUnitTest tests[] = {
         STORY(nothing_is_no_failure),    STORY(all_whole_ones_are_listed_oldest_first),
         STORY(history_mentions_them),    STORY(the_newest_is_shown_or_the_one_named),
-        STORY(what_is_named_is_removed),
+        STORY(what_is_named_is_removed), STORY(a_link_is_not_followed_by_purge),
     };
 
     return cmocka_run_group_tests_name("cli_diverged", tests, NULL, NULL);

@@ -210,6 +210,41 @@ static void a_summary_is_kept_even_when_the_log_is_not(void **state)
     assert_false(is_there("pg-20261121T010145Z-1-3017128.part"));
 }
 
+/* "pg" and "pg-old" share the directory, and the names of one begin as those of the other. */
+static void folders_of_other_services_are_left_alone(void **state)
+{
+    (void)state;
+    make_folder("pg-old-20261121T010100Z-1-9.part", 10);
+    make_folder("pg-1-20261121T010100Z-1-3017128", 10);
+    make_folder("pg-20261121T010100Z-1-9.part", 10);
+    assert_true(lost_keep(folder, "/nonexistent", 1 << 20, &lost));
+    assert_true(is_there("pg-old-20261121T010100Z-1-9.part"));
+    assert_true(is_there("pg-1-20261121T010100Z-1-3017128"));
+    assert_false(is_there("pg-20261121T010100Z-1-9.part"));
+}
+
+static void an_attempt_of_the_same_second_is_begun_anew(void **state)
+{
+    (void)state;
+    make_folder("pg-20261121T010145Z-1-3017128.part", 10);
+    assert_true(lost_keep(folder, "/nonexistent", 1 << 20, &lost));
+    assert_false(is_there("pg-20261121T010145Z-1-3017128.part/000000010000000000000003"));
+    assert_true(lost_write(folder, &lost));
+}
+
+/* Who may write there must not choose what is removed elsewhere. */
+static void a_link_is_not_followed_when_folders_are_removed(void **state)
+{
+    char path[128];
+
+    (void)state;
+    make_folder("dear", 10);
+    (void)snprintf(path, sizeof path, "%s/pg-20261121T010100Z-1-9.part", folder);
+    assert_int_equal(symlink("dear", path), 0);
+    assert_true(lost_keep(folder, "/nonexistent", 1 << 20, &lost));
+    assert_true(is_there("dear/000000010000000000000003"));
+}
+
 static void the_same_stretch_is_not_set_aside_twice(void **state)
 {
     (void)state;
@@ -227,6 +262,9 @@ int main(void)
         STORY(the_summary_is_json),
         STORY(a_fork_is_where_the_record_went_on),
         STORY(a_summary_is_kept_even_when_the_log_is_not),
+        STORY(folders_of_other_services_are_left_alone),
+        STORY(an_attempt_of_the_same_second_is_begun_anew),
+        STORY(a_link_is_not_followed_when_folders_are_removed),
         STORY(the_same_stretch_is_not_set_aside_twice),
     };
 
