@@ -11,6 +11,7 @@
 #include "postgres/lost_files.h"
 #include "postgres/parting.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,10 +69,22 @@ static enum hm_rc write_down(struct op_job *base, struct hm_err *err)
     return HM_OK;
 }
 
+/* For `hamgr status`. */
+static void tell(struct op *op, const char *format, ...) HM_PRINTF(2, 3);
+static void tell(struct op *op, const char *format, ...)
+{
+    struct service_facts *f = &op->s->facts;
+    va_list args;
+
+    f->lost_ms = clock_boot_ms();
+    va_start(args, format);
+    (void)vsnprintf(f->lost, sizeof f->lost, format, args);
+    va_end(args);
+}
+
 static void written(struct op *op)
 {
     const struct lost *l = op->s->lost;
-    struct service_facts *f = &op->s->facts;
 
     log_warn(
         "diverged service=%s timeline=%llu from=%llX upto=%llX committed=%llu kept=%llu id=%s%s%s",
@@ -83,11 +96,14 @@ static void written(struct op *op)
         go_on(op);
         return;
     }
-    f->lost_ms = clock_boot_ms();
-    (void)snprintf(f->lost, sizeof f->lost,
-                   "%llu committed transactions are on no other member; set aside: "
-                   "'hamgr diverged show %.60s' here",
-                   (unsigned long long)l->committed, l->id);
+    if (op->number != 0)
+        tell(op,
+             "%llu committed transactions are on no other member; set aside: "
+             "'hamgr diverged show %.60s' here",
+             (unsigned long long)l->committed, l->id);
+    else
+        tell(op, "%llu committed transactions are on no other member, and not set aside: %.80s",
+             (unsigned long long)l->committed, l->why);
     go_on(op);
 }
 
@@ -263,8 +279,10 @@ static void kept(struct op *op)
     const struct lost *l = op->s->lost;
 
     if (op->number == 0) {
-        if (l->why[0] != 0)
+        if (l->why[0] != 0) {
             log_error("diverged log not kept service=%s: %s", l->service, l->why);
+            tell(op, "log that is on no other member was not set aside: %.100s", l->why);
+        }
         go_on(op);
     } else if (!op_find_programs(op, (int)strtol(op->text, NULL, 10))) {
         note_trouble(op, "the log was not read", "no program 'pg_waldump' found: set bin_dir");
@@ -288,35 +306,51 @@ static enum hm_rc keep(struct op_job *base, struct hm_err *err)
     return HM_OK;
 }
 
-static void fork_known(struct op *op)
+static struct lost *new_lost(const struct op *op, uint64_t from)
 {
-    const struct service_config *config = &op->s->config;
     const struct copy *seen = &op->s->seen;
     time_t now = (time_t)(clock_wall_ms() / 1000);
-    bool holds_more = op->flag;
+    struct lost *l = calloc(1, sizeof *l);
     char stamp[20] = "";
-    struct lost *l;
     struct tm tm;
 
-    op->flag = false;
-    if (op->number == 0 || op->number >= seen->at.offset) {
-        go_on(op);
-        return;
-    }
-    l = op->s->lost = calloc(1, sizeof *l);
     HM_BUG_ON(l == NULL);
     if (gmtime_r(&now, &tm) != NULL) {
         (void)strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", &tm);
         (void)strftime(l->made, sizeof l->made, "%Y-%m-%dT%H:%M:%SZ", &tm);
     }
-    (void)snprintf(l->service, sizeof l->service, "%s", config->service->name);
-    (void)snprintf(l->member, sizeof l->member, "%s", config->settings->node);
+    (void)snprintf(l->service, sizeof l->service, "%s", op->s->config.service->name);
+    (void)snprintf(l->member, sizeof l->member, "%s", op->s->config.settings->node);
     l->system_id = seen->system_id;
     l->timeline = seen->at.timeline;
-    l->from = op->number;
+    l->from = from;
     l->upto = seen->at.offset;
     (void)snprintf(l->id, sizeof l->id, "%.31s-%s-%llu-%llX", l->service, stamp,
                    (unsigned long long)l->timeline, (unsigned long long)l->upto);
+    return l;
+}
+
+/* number: where the copy left the record's history; 0: not known. flag: what is kept begins before
+ * that. */
+static void fork_known(struct op *op)
+{
+    const struct copy *seen = &op->s->seen;
+    bool holds_more = op->flag;
+
+    op->flag = false;
+    if (op->number == 0) {
+        log_warn("diverged log not kept service=%s timeline=%llu: neither the record nor the copy "
+                 "tells where it left the primary's history",
+                 op->s->config.service->name, (unsigned long long)seen->at.timeline);
+        tell(op, "whether it had log that is on no other member is not known: it left the history "
+                 "of the record long ago");
+    }
+    if (op->number == 0 || op->number >= seen->at.offset) {
+        go_on(op);
+        return;
+    }
+    free(op->s->lost); /* of an operation that was given up; its jobs ended before this one */
+    op->s->lost = new_lost(op, op->number);
     if (holds_more)
         note_trouble(op, "it holds more: where the logs part is not known", op->why);
     op_doing(op, "%s: setting the diverged log aside", core_effect_name(op->e.type));
