@@ -73,11 +73,10 @@ static enum hm_rc restore_configs(struct op_job *job, struct hm_err *err)
     (void)close(dir); /* opened for reading */
     if (rc == HM_OK)
         rc = datadir_restore_configs(job->path[PATH_KEEP], fresh, err);
-    if (rc == HM_OK && job->is_restored)
+    if (rc == HM_OK && datadir_is_restored(fresh))
         rc = carry_restore_command(job, text, err);
-    if (rc == HM_OK)
-        rc = job->is_restored ? datadir_mark_restored(fresh, err)
-                              : datadir_unmark_restored(fresh, err);
+    else
+        job->conninfo[0] = 0;
     free(text);
     return rc;
 }
@@ -103,7 +102,8 @@ static enum hm_rc finish(struct op_job *job, struct hm_err *err)
         if (rc != HM_OK)
             return rc;
     }
-    return layout_swap(&job->layout, err);
+    rc = datadir_check_unused(job->data_dir, err);
+    return rc == HM_OK ? layout_swap(&job->layout, err) : rc;
 }
 
 static void finished(struct op *op)
@@ -117,19 +117,18 @@ static void put_in_place(struct op *op)
     struct op_job *job = op_new_job(op, finish);
 
     op_doing(op, "clone: putting the new copy into its place");
-    job->is_restored = has_command(op);
     op_first_names(op, job->text, sizeof job->text);
-    if (has_command(op)) { /* it may lack what was written since the backup */
-        (void)op_conninfo(op, false, job->conninfo, sizeof job->conninfo);
-        conninfo_add(job->conninfo, sizeof job->conninfo, "application_name", "hamgr rebuild");
-    }
+    /* One that was restored may lack what was written since the backup. */
+    (void)op_conninfo(op, false, job->conninfo, sizeof job->conninfo);
+    conninfo_add(job->conninfo, sizeof job->conninfo, "application_name", "hamgr rebuild");
     op_run_job(op, job, finished);
 }
 
 /* --- what was made ------------------------------------------------------------------------------
  */
 
-/* number: the database that it must be. What was copied is on the disk when this returns. */
+/* number: the database that it must be. What was copied is on the disk when this returns, with a
+ * mark if a command made it: the settings may say otherwise when it is put into its place. */
 static enum hm_rc accept_copy(struct op_job *job, struct hm_err *err)
 {
     const char *fresh = job->path[PATH_NEW];
@@ -149,7 +148,9 @@ static enum hm_rc accept_copy(struct op_job *job, struct hm_err *err)
     if (!control.is_backup)
         return hm_fail(err, HM_REFUSED,
                        "what was made in '%s' is no base backup: it has no backup_label", fresh);
-    rc = place_sync_copy(fresh, err);
+    rc = job->is_restored ? datadir_mark_restored(fresh, err) : datadir_unmark_restored(fresh, err);
+    if (rc == HM_OK)
+        rc = place_sync_copy(fresh, err);
     job->number = control.timeline;
     if (rc == HM_OK && !notes_identify_control(fresh, job->text, 64))
         rc = hm_fail(err, HM_FAILED, "'%s' cannot be told from others", fresh);
@@ -206,6 +207,7 @@ static void copied(struct op *op, const struct child_end *end)
     op_doing(op, "clone: looking at what was made");
     job = op_new_job(op, accept_copy);
     job->number = op->s->record.system_id;
+    job->is_restored = has_command(op);
     op_run_job(op, job, accepted);
 }
 
@@ -214,16 +216,15 @@ static void copied(struct op *op, const struct child_end *end)
 
 static enum hm_rc put_aside(struct op_job *job, struct hm_err *err)
 {
-    return layout_put_aside(&job->layout, err);
+    enum hm_rc rc = datadir_check_unused(job->data_dir, err);
+
+    return rc == HM_OK ? layout_put_aside(&job->layout, err) : rc;
 }
 
 static void remove_old_first(struct op *op)
 {
-    log_warn("no room for two copies service=%s free=%" PRIu64 " old=%" PRIu64
-             ": the old copy is removed before the new one is made",
-             op->s->config.service->name, op->room[0], op->room[1]);
     op->is_removed = true;
-    op_doing(op, "clone: removing the old copy first, as there is no room for both");
+    op_doing(op, "clone: removing the old copy first");
     op_run_job(op, op_new_job(op, put_aside), begin_attempt);
 }
 
@@ -239,6 +240,9 @@ static void measured(struct op *op)
     progress_bytes(needed, need, sizeof need);
     progress_bytes(op->room[0], have, sizeof have);
     if (room == ROOM_AUTO && !op->is_removed && op->room[0] + op->room[1] >= needed) {
+        log_warn("no room for two copies service=%s free=%" PRIu64 " old=%" PRIu64
+                 ": the old copy is removed before the new one is made",
+                 op->s->config.service->name, op->room[0], op->room[1]);
         op_end_child(op);
         remove_old_first(op);
     } else if (room == ROOM_BOTH && op->room[0] + op->room[1] >= needed) {
@@ -280,18 +284,12 @@ static void add_arg(struct command *c, const char *arg)
     c->argv[c->n++] = arg;
 }
 
-/* Processes that outlive hamgrd are known by this. */
-static void print_mark(const struct op *op, char *buffer, size_t size)
-{
-    (void)snprintf(buffer, size, "HAMGR_REBUILDS=%s", op->s->config.service->data_dir);
-}
-
 static void run_basebackup(struct op *op)
 {
     const struct settings_service *service = op->s->config.service;
     char program[OP_PATH_MAX], source[OP_CONNINFO_MAX], rate[48], log[PLACE_PATH_MAX + 16];
-    char mark[SETTINGS_PATH_MAX + 24];
-    const char *const env[] = { mark, NULL };
+    char mark[REJOIN_MARK_MAX];
+    const char *const env[] = { rejoin_print_mark(op, mark), NULL };
     struct command c = { .n = 0 };
 
     (void)op_conninfo(op, true, source, sizeof source); /* checked when the source was asked */
@@ -320,7 +318,6 @@ static void run_basebackup(struct op *op)
                        path, path);
         add_arg(&c, c.mapping[i]);
     }
-    print_mark(op, mark, sizeof mark);
     op->on_progress = told_progress;
     op_run(op, c.argv, env, REJOIN_SILENCE_MS, copied);
 }
@@ -337,13 +334,12 @@ static void run_command(struct op *op)
     enum { VARIABLES = 14, LENGTH = 512 };
     const struct settings_service *service = op->s->config.service;
     const char *const argv[] = { "/bin/sh", "-c", service->rebuild_command, NULL };
-    char host[HM_ADDRESS_MAX] = "", line[LENGTH], buffer[VARIABLES][LENGTH];
+    char mark[REJOIN_MARK_MAX], host[HM_ADDRESS_MAX] = "", line[LENGTH], buffer[VARIABLES][LENGTH];
     const char *env[VARIABLES + 1] = { NULL };
     size_t n = 0;
 
     (void)op_member_host(op, op->e.copy.member, host, sizeof host);
-    print_mark(op, line, sizeof line);
-    add_env(buffer[n], LENGTH, env, &n, line);
+    env[n++] = rejoin_print_mark(op, mark);
 #define ADD(...)                                                                                   \
     ((void)snprintf(line, sizeof line, __VA_ARGS__), add_env(buffer[n], LENGTH, env, &n, line))
     ADD("HAMGR_TARGET=%s", op->paths[PATH_NEW]);
@@ -393,12 +389,17 @@ static enum hm_rc prepare(struct op_job *job, struct hm_err *err)
 
 static void leftovers_removed(struct op *op)
 {
-    op_run_job(op, op_new_job(op, prepare), prepared);
+    if (op->s->config.service->rebuild_room == ROOM_ONE && !op->is_removed)
+        remove_old_first(op);
+    else
+        op_run_job(op, op_new_job(op, prepare), prepared);
 }
 
-/* Removing comes first: what an earlier attempt left takes room, and is of no use. */
+/* Removing comes first: what an earlier attempt left takes room, is of no use, and has the name
+ * that the old copy gets when it goes aside. */
 static void begin_attempt(struct op *op)
 {
+    op_doing(op, "clone: removing leftovers");
     op->number = 0;
     rejoin_remove(op, leftovers_removed);
 }
@@ -406,19 +407,10 @@ static void begin_attempt(struct op *op)
 /* --- before -------------------------------------------------------------------------------------
  */
 
-static void clone_noted(struct op *op)
-{
-    op_doing(op, "clone: removing leftovers");
-    if (op->s->config.service->rebuild_room == ROOM_ONE && !op->is_removed)
-        remove_old_first(op);
-    else
-        begin_attempt(op);
-}
-
 /* Nothing was touched up to here; from here on the old copy is given up. */
 static void salvaged(struct op *op)
 {
-    rejoin_note_rebuilding(op, clone_noted);
+    rejoin_note_rebuilding(op, begin_attempt);
 }
 
 static void source_is_good(struct op *op)
@@ -478,7 +470,7 @@ static void looked(struct op *op)
         return;
     }
     job = op_new_job(op, find_place);
-    print_mark(op, job->conninfo, sizeof job->conninfo);
+    (void)rejoin_print_mark(op, job->conninfo);
     (void)snprintf(job->text, sizeof job->text, "%s",
                    op->s->notes.is_rebuilding ? op->s->notes.whole : "");
     op_run_job(op, job, place_known);

@@ -233,8 +233,7 @@ bool datadir_is_rewound(const char *data_dir)
     return is_rewound;
 }
 
-/* The file is what keeps a second server out. */
-static enum hm_rc check_unused(const char *data_dir, struct hm_err *err)
+enum hm_rc datadir_check_unused(const char *data_dir, struct hm_err *err)
 {
     const struct procs_spec spec = { .executable = "postgres", .data_dir = data_dir };
     struct procs *procs = malloc(sizeof *procs);
@@ -249,9 +248,10 @@ static enum hm_rc check_unused(const char *data_dir, struct hm_err *err)
     return rc;
 }
 
+/* The file is what keeps a second server out. */
 enum hm_rc datadir_drop_pid_file(const char *data_dir, struct hm_err *err)
 {
-    enum hm_rc rc = check_unused(data_dir, err);
+    enum hm_rc rc = datadir_check_unused(data_dir, err);
 
     return rc != HM_OK ? rc : drop_file(data_dir, "postmaster.pid", err);
 }

@@ -35,6 +35,9 @@ enum hm_rc datadir_unmark_standby(const char *data_dir, struct hm_err *err) HM_M
  * beyond the log that it brought along. */
 bool datadir_is_rewound(const char *data_dir);
 
+/* HM_REFUSED: processes of a server work in the directory. HM_FAILED: that cannot be found out. */
+enum hm_rc datadir_check_unused(const char *data_dir, struct hm_err *err) HM_MUST_CHECK;
+
 /* A postmaster.pid that a dead server left behind: the number may be another process' by now.
  * HM_REFUSED: a server works in the directory. */
 enum hm_rc datadir_drop_pid_file(const char *data_dir, struct hm_err *err) HM_MUST_CHECK;

@@ -169,8 +169,13 @@ enum {            /* places in op->paths */
        PATH_NEW,  /* where a new copy is made */
        PATH_KEEP, /* what is kept of the old one's configuration */
 };
-/* A program may say nothing for so long: the source's checkpoint, or a large file. */
-enum { REJOIN_SILENCE_MS = 600000 };
+enum {
+    REJOIN_SILENCE_MS = 600000, /* of a program: the source's checkpoint, or a large file */
+    REJOIN_MARK_MAX = SETTINGS_PATH_MAX + 24
+};
+/* What every program has in its environment that works on the files of this copy: should it outlive
+ * hamgrd, it is ended before a clone begins. Into REJOIN_MARK_MAX bytes, which it returns. */
+const char *rejoin_print_mark(const struct op *op, char *buffer);
 void rejoin_set_paths(struct op *op);
 /* As child_describe(); but programs tidy up behind an error, and the reason is the line before. */
 void rejoin_describe(const struct child_end *end, char *buffer, size_t size);

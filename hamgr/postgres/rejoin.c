@@ -27,6 +27,22 @@ void rejoin_set_paths(struct op *op)
                    config->service->name);
 }
 
+const char *rejoin_print_mark(const struct op *op, char *buffer)
+{
+    (void)snprintf(buffer, REJOIN_MARK_MAX, "HAMGR_REBUILDS=%s", op->s->config.service->data_dir);
+    return buffer;
+}
+
+/* A program that works on the files of this copy. */
+static void run_marked(struct op *op, const char *const *argv,
+                       void (*then)(struct op *op, const struct child_end *end))
+{
+    char mark[REJOIN_MARK_MAX];
+    const char *const env[] = { rejoin_print_mark(op, mark), NULL };
+
+    op_run(op, argv, env, REJOIN_SILENCE_MS, then);
+}
+
 static uint64_t epoch_of(const struct record *r, uint64_t timeline)
 {
     for (unsigned int i = 0; i < r->timelines_n; i++)
@@ -83,7 +99,7 @@ void rejoin_remove(struct op *op, op_step *then)
 
     find_leftovers(op, &l);
     op->after_change = then;
-    op_run(op, l.argv, NULL, REJOIN_SILENCE_MS, removed);
+    run_marked(op, l.argv, removed);
 }
 
 static void forgotten(void *ctx, const struct child_end *end)
@@ -94,11 +110,12 @@ static void forgotten(void *ctx, const struct child_end *end)
 
 static void old_is_known(struct op *op)
 {
-    char log[OP_PATH_MAX];
+    char log[OP_PATH_MAX], mark[REJOIN_MARK_MAX];
+    const char *const env[] = { rejoin_print_mark(op, mark), NULL };
     struct leftovers l;
-    struct child_config config = { .base = op->s->config.base,
-                                   .argv = l.argv,
-                                   .on_end = forgotten };
+    struct child_config config = {
+        .base = op->s->config.base, .argv = l.argv, .env = env, .on_end = forgotten
+    };
     struct child *child = NULL;
 
     op->s->may_have_old = false;
@@ -289,7 +306,7 @@ static void run_rewind(struct op *op)
         argv[6] = config_file;
     }
     op_doing(op, "rewind from %s", op_member_name(op, op->e.copy.member));
-    op_run(op, argv, NULL, REJOIN_SILENCE_MS, rewound);
+    run_marked(op, argv, rewound);
 }
 
 static void recovered(struct op *op, const struct child_end *end)
@@ -318,7 +335,7 @@ static void run_recovery(struct op *op)
     (void)snprintf(program, sizeof program, "%s/postgres", op->bin_dir);
     (void)snprintf(config_file, sizeof config_file, "config_file=%s", service->config_file);
     op_doing(op, "rewind: crash recovery first");
-    op_run(op, argv, NULL, REJOIN_SILENCE_MS, recovered);
+    run_marked(op, argv, recovered);
 }
 
 static void rewind_prepared(struct op *op)

@@ -16,7 +16,7 @@ enum { DB1, DB2 };
 #define RESTORE                                                                                    \
     "echo $HAMGR_CLUSTER $HAMGR_SERVICE $HAMGR_MEMBER $HAMGR_SOURCE_MEMBER $HAMGR_SYSTEM_ID"       \
     " $HAMGR_DATA_DIR >$HAMGR_DATA_DIR/../told; echo 50%%; "                                       \
-    "exec $HAMGR_BIN_DIR/pg_basebackup -D $HAMGR_TARGET -h $HAMGR_SOURCE_HOST"                     \
+    "$HAMGR_BIN_DIR/pg_basebackup -D $HAMGR_TARGET -h $HAMGR_SOURCE_HOST"                          \
     " -p $HAMGR_SOURCE_PORT -U $HAMGR_SOURCE_USER -c fast -X none"
 
 static int is_first_failure;
@@ -295,12 +295,33 @@ static void what_a_killed_hamgrd_left_running_is_ended(void **state)
     passed();
 }
 
+/* By hand, while the new copy is made; the program that stands for it is found as a server is. */
+static void a_copy_that_somebody_started_is_not_taken_away(void **state)
+{
+    struct trio *t = *state;
+
+    stop(t);
+    set_command(t, RESTORE "; cp /bin/sleep $HAMGR_DATA_DIR/../postgres; cd $HAMGR_DATA_DIR;"
+                           " setsid ../postgres 100 >/dev/null 2>&1 &"
+                           " until [ $(cat /proc/$!/comm) = postgres ]; do :; done");
+    trio_fails(t, DB2, a_copy_effect(DO_CLONE, DB1), " works in '");
+    assert_true(is_beside(t, "/PG_VERSION"));
+    assert_true(is_beside(t, ".hamgr-new/PG_VERSION"));
+    set_command(t, "");
+    (void)trio_do(t, DB2, a_copy_effect(DO_CLONE, DB1)); /* ends it: it has the mark */
+    expect_whole(t);
+    passed();
+}
+
 static void the_old_copy_goes_first_where_that_is_wanted(void **state)
 {
     struct trio *t = *state;
     uint32_t op;
 
     stop(t);
+    assert_int_equal(trio_shell("mkdir %s.hamgr-old && touch %s.hamgr-old/left-over",
+                                settings_of(t, DB2)->data_dir, settings_of(t, DB2)->data_dir),
+                     0);
     settings_of(t, DB2)->rebuild_room = ROOM_ONE;
     op = trio_ask(t, DB2, a_copy_effect(DO_CLONE, DB1));
     wait_for_doing(t, "clone from");
@@ -348,6 +369,8 @@ static void a_log_of_its_own_stays_there(void **state)
                                 root),
                      0);
     expect_whole(t);
+    for (int i = 0; i < 300 && is_beside(t, "/../log.hamgr-old"); i++) /* it is removed last */
+        trio_let(t, 100);
     assert_int_equal(trio_shell("cd %s && ! ls -d log.hamgr-* >/dev/null 2>&1", root), 0);
     passed();
 }
@@ -443,6 +466,7 @@ int main(void)
         IN_TURN(an_own_command_makes_the_copy),
         IN_TURN(an_own_command_that_fails_says_why),
         IN_TURN(what_a_killed_hamgrd_left_running_is_ended),
+        IN_TURN(a_copy_that_somebody_started_is_not_taken_away),
         IN_TURN(the_old_copy_goes_first_where_that_is_wanted),
         IN_TURN(files_of_others_are_not_replaced),
         IN_TURN(a_log_of_its_own_stays_there),
