@@ -44,6 +44,24 @@ static void follow(struct core *c, uint8_t holder)
         e->copy.member = holder;
 }
 
+/* Without a leader for the time of a lease there is nobody to copy from, and what was given up may
+ * be the best that is left. A moment without one, as after every change of the record, is too short
+ * for that: it would get back into the pairs, and leaving them is the next change. */
+bool core_is_given_up(const struct core *c)
+{
+    return c->given_up_copy != 0 && c->copy.copy_id == c->given_up_copy &&
+           c->now_ms < c->renewed.at_ms + core_ttl_ms(c);
+}
+
+/* Its turn has come: what it had is being made anew, or was stopped for that. */
+bool core_is_rebuilding(const struct core *c)
+{
+    bool is_stopped = c->op.type == DO_STOP || c->copy.state == COPY_DOWN;
+
+    return core_is_rebuild(c->op.type) ||
+           (core_is_given_up(c) && c->wants_rebuild && is_stopped && c->op_failures == 0);
+}
+
 /* A member in any pair is not rewound, cloned or stopped for it until the record lets it go. */
 static bool may_rebuild(struct core *c)
 {
@@ -89,8 +107,7 @@ static void rebuild(struct core *c, uint8_t holder)
     enum core_effect_type type = DO_CLONE;
     struct core_effect *e;
 
-    if (!may_rebuild(c) || !has_source(c, holder) ||
-        (!core_is_rebuild(c->op.type) && !is_own_turn(c)))
+    if (!may_rebuild(c) || !has_source(c, holder) || (!core_is_rebuilding(c) && !is_own_turn(c)))
         return;
     if (c->copy.state != COPY_ABSENT && !c->is_rewind_impossible && c->copy.system_id != 0 &&
         c->copy.system_id == core_known(c)->system_id)
@@ -187,6 +204,14 @@ static uint8_t upstream(const struct core *c, uint8_t holder)
     return slot;
 }
 
+/* A copy that is whole, but was given up by the operator, streams until its turn comes. */
+static bool may_go_down(struct core *c, uint8_t holder)
+{
+    if (core_is_diverged(c) || c->copy.lacks_log)
+        return true;
+    return has_source(c, holder) && is_own_turn(c);
+}
+
 static void lead_standby(struct core *c, uint8_t holder)
 {
     if (is_redis(c)) {
@@ -198,8 +223,10 @@ static void lead_standby(struct core *c, uint8_t holder)
     if (!core_is_lost(c)) {
         c->wants_rebuild = false;
         follow(c, upstream(c, holder));
-    } else if (may_rebuild(c)) {
+    } else if (may_rebuild(c) && may_go_down(c, holder)) {
         (void)core_ask_copy(c, DO_STOP, 0);
+    } else if (!core_is_diverged(c) && !c->copy.lacks_log) {
+        follow(c, upstream(c, holder));
     }
 }
 
@@ -253,15 +280,14 @@ static void want_waiting(struct core *c)
 {
     bool is_old_primary = c->copy.was_primary && core_known(c)->holder == c->self && !is_redis(c);
 
-    if (!core_is_diverged(c)) { /* nobody is there to copy from: what is here counts again */
-        c->given_up_copy = 0;
+    /* With nobody to copy from, what is here counts again. */
+    if (!core_is_diverged(c) && !core_is_given_up(c))
         c->wants_rebuild = false;
-    }
     if (core_may_be_promoted(c) && !c->copy.was_primary && core_known(c)->holder != c->self)
         core_kill_copy(c); /* hamgr-fence came back without its file and stopped a standby */
     else if (c->copy.state == COPY_SUSPENDED && !core_is_under_lease(c) && !c->copy.was_primary)
         core_thaw_copy(c);
-    if (c->copy.state != COPY_DOWN || is_old_primary)
+    if (c->copy.state != COPY_DOWN || is_old_primary || core_is_given_up(c))
         return;
     if (is_redis(c) || core_known(c)->epoch == 0 || (c->copy.is_final && !core_is_diverged(c)))
         start_standby(c);
@@ -339,6 +365,8 @@ static void want_holder(struct core *c)
 {
     bool is_own = c->copy.copy_id == core_known(c)->copy_id;
 
+    c->given_up_copy = 0; /* what is here is what all others copy from */
+    c->wants_rebuild = false;
     core_fence_holder(c);
     if (c->copy.state == COPY_SUSPENDED && is_own && c->is_chosen &&
         c->now_ms < core_lease_until(c, c->distrust_before_ms))
@@ -457,6 +485,8 @@ void core_want_copy(struct core *c)
     if (c->state == ST_STOPPED || c->state == ST_BLANK || c->state == ST_OUTSIDE)
         return;
     holder = core_followed_holder(c);
+    if (core_is_given_up(c))
+        (void)core_due(c, c->renewed.at_ms + core_ttl_ms(c));
     note_leader(c, holder);
     if (core_is_pause_in_force(c))
         return;

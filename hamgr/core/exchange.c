@@ -43,7 +43,7 @@ void core_make_gossip(struct core *c, struct gossip *g)
     g->is_holder =
         core_is_holder_state(c->state) || (is_mine && is_there && c->state != ST_RELEASED);
     g->released = c->released_at_ms != HM_PAST;
-    g->is_rebuilding = core_is_rebuild(c->op.type);
+    g->is_rebuilding = core_is_rebuilding(c);
     g->rebuilt_percent = g->is_rebuilding ? c->copy.rebuilt_percent : 0;
     g->rebuild_failures = core_is_rebuild(c->op_failed) ? c->op_failures : 0;
 }

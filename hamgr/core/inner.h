@@ -74,6 +74,9 @@ void core_want_copy(struct core *c);
 struct core_effect *core_ask_copy(struct core *c, enum core_effect_type type, uint64_t detail);
 /* Rewind or clone. */
 bool core_is_rebuild(enum core_effect_type type);
+/* Its turn has come: what it had is being made anew, or was stopped for that. */
+bool core_is_rebuilding(const struct core *c);
+bool core_is_given_up(const struct core *c); /* by the operator, to be made anew */
 bool core_is_operating(const struct core *c, enum core_effect_type type);
 void core_take_done(struct core *c, uint32_t op, bool is_ok, const struct copy *copy);
 void core_note_copy(struct core *c, const struct copy *copy);

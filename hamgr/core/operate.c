@@ -98,9 +98,7 @@ bool core_is_diverged(const struct core *c)
 
 bool core_is_lost(const struct core *c)
 {
-    bool is_given_up = c->given_up_copy != 0 && c->copy.copy_id == c->given_up_copy;
-
-    return core_is_diverged(c) || c->copy.lacks_log || is_given_up;
+    return core_is_diverged(c) || c->copy.lacks_log || core_is_given_up(c);
 }
 
 /* What was proved under certain names is void when others are seen. */

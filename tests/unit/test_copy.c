@@ -278,6 +278,77 @@ static void an_order_has_a_copy_made_anew(void **state)
     assert_true(t.asked[DO_CLONE] > 0);
 }
 
+/* The holder changes its record: nobody is heard to renew it for a moment. */
+static void a_change_of_the_record_comes(void)
+{
+    struct voter_state *s = &t.voter[DB1].durable;
+    struct msg m = told_message(&t, DB1, MSG_ACCEPT);
+    struct record changed = s->record;
+
+    changed.version++;
+    m.ballot = s->accepted;
+    m.version = changed.version;
+    m.ttl_ms = changed.ttl_ms;
+    m.seq = ++t.seq;
+    m.record = &changed;
+    s->record = changed;
+    (void)told_hear(&t, &m);
+}
+
+/* A copy that was in a pair leaves it first: that is a change of the record. */
+static void an_order_outlasts_changes_of_the_record(void **state)
+{
+    (void)state;
+    runs_for(500);
+    assert_null(rebuild_told());
+    for (int i = 0; i < 5; i++) {
+        a_change_of_the_record_comes();
+        runs_for(TOLD_HEARTBEAT_MS / 2);
+        assert_true(t.core.wants_rebuild);
+    }
+    runs_for(2000);
+    assert_int_equal(t.core.voter.durable.record.version, record.version + 5);
+    assert_int_equal(t.asked[DO_STOP], 1);
+    assert_true(t.asked[DO_CLONE] > 0);
+}
+
+/* Nobody leads any more: what was given up may be the best that there is. */
+static void a_copy_that_was_given_up_counts_again_without_a_leader(void **state)
+{
+    (void)state;
+    runs_for(500);
+    t.gossip[DB3].is_rebuilding = true; /* so that it has to wait */
+    assert_null(rebuild_told());
+    runs_for(200);
+    assert_true(t.core.wants_rebuild);
+    t.leader = HM_NOBODY;
+    t.deaf = 0x1ff;
+    runs_for(2 * TOLD_TTL_MS);
+    assert_false(t.core.wants_rebuild);
+    assert_string_equal(copy_state_name(t.copy.state), "standby");
+}
+
+/* Two standbys are to be made anew: one of them streams while the other is away. */
+static void a_copy_that_was_given_up_streams_until_its_turn(void **state)
+{
+    (void)state;
+    runs_for(500);
+    t.gossip[DB3].is_rebuilding = true;
+    assert_null(rebuild_told());
+    runs_for(3000);
+    assert_int_equal(t.asked[DO_STOP] + t.asked[DO_CLONE], 0);
+    t.copy.follows = HM_NOBODY; /* somebody changed it by hand */
+    t.copy.is_streaming = false;
+    runs_for(300);
+    assert_int_equal(t.asked[DO_FOLLOW], 1);
+    t.gossip[DB3].is_rebuilding = false;
+    t.stuck = 1u << DO_STOP;
+    runs_for(2000);
+    assert_int_equal(t.asked[DO_STOP], 1);
+    assert_true(t.last_sent[MSG_GOSSIP].gossip.is_rebuilding ||
+                t.last_sent[MSG_RENEW_ANSWER].gossip.is_rebuilding); /* others wait from here on */
+}
+
 /* A person has looked: now, whatever failed before. */
 static void an_order_ends_a_pause(void **state)
 {
@@ -536,6 +607,9 @@ int main(void)
         TEST(a_holder_without_a_primary_is_no_source),
         TEST(rebuilds_that_fail_wait_longer_and_longer),
         TEST(an_order_has_a_copy_made_anew),
+        TEST(an_order_outlasts_changes_of_the_record),
+        TEST(a_copy_that_was_given_up_counts_again_without_a_leader),
+        TEST(a_copy_that_was_given_up_streams_until_its_turn),
         TEST(an_order_ends_a_pause),
         TEST(a_copy_that_is_needed_is_not_made_anew),
         TEST(without_a_primary_nothing_is_made_anew),
