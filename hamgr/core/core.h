@@ -235,6 +235,7 @@ struct core {
     hm_ms primary_since_ms;
     uint64_t primary_server;           /* ... on this server_id */
     hm_ms streamed_ms[HM_MEMBERS_MAX]; /* when this slot was last seen streaming ... */
+    hm_ms looked_ms;                   /* when a probe was asked for last */
     hm_ms moved_ms[HM_MEMBERS_MAX];    /* ... and when it had everything, or more than before */
     hm_ms changed_ms;                  /* when the record changed last */
     bool has_write_failed;             /* the own voter's newest, during this change */

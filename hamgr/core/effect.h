@@ -5,13 +5,13 @@
  * time on a copy and are numbered; a newer one takes the place of one that can be given up
  * (effect_can_be_given_up()), and waits for any other. Each ends in an ON_DONE.
  *
- * DO_FENCE, DO_THAW and DO_KILL have no ON_DONE: a probe follows each of them at once. DO_STOP may
- * be left to run for 40 heartbeats, then DO_KILL follows. DO_MARKER ends well when a transactional
- * commit, written with synchronous_commit = on after the names were in force, has returned, `need`
- * copies of the pair have flushed it, and every walsender that may release commits has sent it or
- * is gone (it releases by the rule that it read last); it may take for ever. DO_RESCUE ends within
- * its own time limit; however it ends, the position probed after it is the one that a promotion
- * would begin at. `ballot` is what the dead member must have promised. */
+ * DO_FENCE, DO_THAW, DO_KILL and DO_LOOK have no ON_DONE: a probe follows each of them at once.
+ * DO_STOP may be left to run for 40 heartbeats, then DO_KILL follows. DO_MARKER ends well when a
+ * transactional commit, written with synchronous_commit = on after the names were in force, has
+ * returned, `need` copies of the pair have flushed it, and every walsender that may release commits
+ * has sent it or is gone (it releases by the rule that it read last); it may take for ever.
+ * DO_RESCUE ends within its own time limit; however it ends, the position probed after it is the
+ * one that a promotion would begin at. `ballot` is what the dead member must have promised. */
 #ifndef HAMGR_CORE_EFFECT_H
 #define HAMGR_CORE_EFFECT_H
 
@@ -41,6 +41,7 @@
     X(DO_SET_NAMES, "set-names") /* synchronous_standby_names, until a new connection shows it */  \
     X(DO_PROVE, "prove")         /* that a commit waits under the names that nobody has */         \
     X(DO_MARKER, "marker")       /* a commit returned; `need` flushed it, all got it */            \
+    X(DO_LOOK, "look")           /* probe the copy now */                                          \
     X(DO_REPOINT, "repoint")     /* clients to `member` */                                         \
     X(DO_ALERT, "alert")                                                                           \
     X(DO_REPLY, "reply") /* how an order ended */

@@ -2,16 +2,26 @@
  * database. */
 #include "core/inner.h"
 
+static bool is_silent(struct core *c, uint8_t slot, hm_ms since_ms)
+{
+    const struct peer *p = &c->view.peer[slot];
+
+    return !p->is_known || core_due(c, p->heard_ms + since_ms + 1);
+}
+
 /* Its connection is there, and nothing gets through: a link that flaps, a disk that hangs; or its
- * host is gone without a word, and TCP does not know yet. Redis confirms by WAIT, which its clients
- * limit themselves. */
+ * host is gone without a word, and TCP does not know yet: then the newest probes, made for that,
+ * show that nothing moves (look_at_silent()). Redis confirms by WAIT, which its clients limit
+ * themselves. */
 static bool is_stuck(struct core *c, uint8_t slot)
 {
-    bool is_heard = view_recent(&c->view, slot, c->now_ms - core_ttl_ms(c)) != NULL;
-    hm_ms wait_ms = is_heard ? c->config.stall_timeout_ms : core_ttl_ms(c);
+    hm_ms moved_ms = hm_max_ms(c->moved_ms[slot], c->primary_since_ms);
 
-    return core_known(c)->kind != SERVICE_REDIS && c->copy.standby[slot].is_streaming &&
-           core_due(c, hm_max_ms(c->moved_ms[slot], c->primary_since_ms) + wait_ms);
+    if (core_known(c)->kind == SERVICE_REDIS || !c->copy.standby[slot].is_streaming)
+        return false;
+    if (is_silent(c, slot, core_ttl_ms(c)))
+        return c->copy.taken_at_ms - moved_ms >= core_ttl_ms(c) / 2;
+    return core_due(c, moved_ms + c->config.stall_timeout_ms);
 }
 
 /* A standby counts as lost when it has not streamed for the time of a lease. */
@@ -58,6 +68,26 @@ static bool names_member(const struct pair *pair, uint8_t slot)
         if (pair->copies[i].member == slot)
             return true;
     return false;
+}
+
+/* Commits wait for a standby that is silent. Its stream is looked at with every heartbeat, so that
+ * it is known when its lease time is over whether anything moved: else they would wait for the next
+ * probe and the one after. */
+static void look_at_silent(struct core *c)
+{
+    const struct record *r = core_known(c);
+    bool is_one_silent = false;
+
+    for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++)
+        for (unsigned i = 0; i < r->pairs_n; i++)
+            if (names_member(&r->pairs[i], slot) && c->copy.standby[slot].is_streaming &&
+                is_silent(c, slot, core_ttl_ms(c) / 4))
+                is_one_silent = true;
+    if (!is_one_silent ||
+        !core_due(c, hm_max_ms(c->looked_ms, c->copy_noted_ms) + core_heartbeat_ms(c)))
+        return;
+    c->looked_ms = c->now_ms;
+    (void)core_ask(c, DO_LOOK);
 }
 
 static void keep_places(struct core *c, struct pair *pair)
@@ -231,6 +261,7 @@ void core_want_names(struct core *c)
 
     if (!c->is_chosen || c->state == ST_HANDOVER)
         return;
+    look_at_silent(c);
     core_desired_pair(c, &wanted);
     if (!record_has_pair(core_known(c), pair_digest(&wanted)))
         return;

@@ -203,6 +203,9 @@ void driver_carry_out(struct driver *d, const struct core_effect *e)
     case DO_MARKER:
         operate(d, e);
         break;
+    case DO_LOOK:
+        d->type->look(d->service);
+        break;
     case DO_REPOINT:
         log_notice("primary service=%s is=%s epoch=%llu", d->settings->name,
                    member_name(d, e->repoint.member), (unsigned long long)e->repoint.epoch);

@@ -340,6 +340,7 @@ void check_effect(struct check *ck, int node, const struct core *c, const struct
     case DO_FREEZE:
     case DO_CHECKPOINT:
     case DO_PROVE:
+    case DO_LOOK:
     case DO_REPOINT:
     case DO_ALERT:
     case DO_REPLY:

@@ -71,6 +71,9 @@ static void carry_out(struct sim *w, unsigned int s, unsigned int h, const struc
     case DO_REPLY:
         sim_operator_hears(w, s, h, e);
         break;
+    case DO_LOOK:
+        sim_changed(w, s, h);
+        break;
     case DO_REPOINT: /* clients here try everybody */
     case DO_ALERT:
     case CORE_EFFECTS_N:

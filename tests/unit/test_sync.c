@@ -251,16 +251,40 @@ static void a_standby_that_is_stuck_is_not_waited_for(void **state)
 static void a_standby_whose_host_is_gone_is_not_waited_for_until_tcp_knows(void **state)
 {
     static const uint8_t one[] = { DB3 };
-    struct pair small = pair_of(1, 1, one);
+    struct pair large = pair_of(1, 2, both), small = pair_of(1, 1, one);
+    hm_ms gone_ms;
 
     (void)state;
     t.core.config.stall_timeout_ms = 10 * TOLD_TTL_MS;
     both_stream_in(DURABILITY_SYNC, 1);
     told_run(&t, t.now_ms + 500);
     t.copy.standby[DB1].flushed = t.copy.at.offset - 100;
+    t.probe_rarely = 10;
     t.deaf = 1u << DB1;
-    told_run(&t, t.now_ms + TOLD_TTL_MS + 300);
+    gone_ms = t.now_ms;
+    told_run(&t, gone_ms + TOLD_TTL_MS - TOLD_HEARTBEAT_MS);
+    has_pairs(1, &large, NULL);
+    told_run(&t, gone_ms + TOLD_TTL_MS + 20);
     has_pairs(1, &small, NULL);
+    assert_in_range(t.asked[DO_LOOK], 5, 15); /* once a heartbeat, not more */
+}
+
+/* Its hamgrd is gone, not its server. */
+static void a_standby_that_goes_on_streaming_is_waited_for(void **state)
+{
+    struct pair large = pair_of(1, 2, both);
+
+    (void)state;
+    both_stream_in(DURABILITY_SYNC, 1);
+    t.probe_rarely = 10;
+    t.deaf = 1u << DB1;
+    for (unsigned i = 0; i < 100; i++) {
+        told_run(&t, t.now_ms + TOLD_PROBE_MS);
+        t.copy.at.offset += 100;
+        t.copy.standby[DB1].flushed = t.copy.at.offset - 50;
+        t.copy.standby[DB3].flushed = t.copy.at.offset - 50;
+    }
+    has_pairs(1, &large, NULL);
 }
 
 /* sync: the last standby is gone: record first, names second, and it is said aloud. */
@@ -528,6 +552,7 @@ int main(void)
         TEST(a_stream_of_another_copy_does_not_count),
         TEST(a_standby_that_is_gone_keeps_its_place_for_the_time_of_a_lease),
         TEST(a_standby_that_is_stuck_is_not_waited_for),
+        TEST(a_standby_that_goes_on_streaming_is_waited_for),
         TEST(a_standby_whose_host_is_gone_is_not_waited_for_until_tcp_knows),
         TEST(the_last_standby_that_goes_leaves_the_primary_alone),
         TEST(in_strict_nobody_loses_its_place),

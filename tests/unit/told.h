@@ -32,6 +32,8 @@ struct told {
 
     struct told_event queue[TOLD_QUEUE_MAX];
     hm_ms probe_ms;
+    unsigned probe_rarely; /* only every so manieth time, unless asked for; 0: always */
+    unsigned probes_left_out;
 
     struct voter voter[HM_MEMBERS_MAX]; /* the puppets' */
     struct gossip gossip[HM_MEMBERS_MAX];
@@ -382,6 +384,8 @@ static inline void told_carry_out(struct told *t, const struct core_effect *e)
         post->ev.persisted.is_ok = !t->is_disk_broken;
     } else if (e->type == DO_FENCE) {
         told_fence(t, e);
+    } else if (e->type == DO_LOOK) {
+        t->probes_left_out = t->probe_rarely;
     } else if (e->type == DO_THAW && t->copy.state == COPY_SUSPENDED) {
         t->copy.state = t->copy.was_primary ? COPY_PRIMARY : COPY_STANDBY;
     } else if (e->type == DO_KILL) {
@@ -560,8 +564,10 @@ static inline void told_run(struct told *t, hm_ms until_ms)
         } else if (at_ms == t->probe_ms) {
             t->now_ms = at_ms;
             t->probe_ms += TOLD_PROBE_MS;
-            if (t->core.config.role == ROLE_DB)
+            if (t->core.config.role == ROLE_DB && t->probes_left_out++ >= t->probe_rarely) {
+                t->probes_left_out = 0;
                 (void)told_probe(t);
+            }
             told_chat(t);
         } else {
             (void)told_tick(t, at_ms);
