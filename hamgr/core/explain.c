@@ -234,6 +234,17 @@ static void foresee(const struct core *base, uint16_t lost, struct explanation *
         ret->successor = HM_NOBODY;
 }
 
+/* While the service is paused nobody else becomes the holder, so that the last one heard would be
+ * taken for the leader for ever: it leads as long as its lease can run. */
+static uint8_t leading(const struct core *c)
+{
+    uint8_t leader = core_leader(c);
+
+    if (leader != c->self && c->now_ms - c->renewed.at_ms > core_known(c)->ttl_ms)
+        return HM_NOBODY;
+    return leader;
+}
+
 void core_explain(const struct core *c, uint16_t lost, struct explanation *ret)
 {
     struct core all = *c, base = *c;
@@ -242,7 +253,7 @@ void core_explain(const struct core *c, uint16_t lost, struct explanation *ret)
     bool has_votes;
 
     memset(ret, 0, sizeof *ret);
-    ret->leader = core_leader(c);
+    ret->leader = leading(c);
     ret->successor = HM_NOBODY;
     gone = ret->leader != HM_NOBODY ? lost | core_slot_bit(ret->leader) : lost;
     collect_view(&all, c, 0);

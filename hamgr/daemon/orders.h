@@ -30,6 +30,9 @@ void orders_give(struct driver *driver, const struct asker *a, struct order *ord
 /* A field of a request; "" if it is not there. */
 const char *orders_text(const json_t *request, const char *key);
 
+/* orders_switchover.c: answers whether it could be done; to HM_NOBODY: to anybody. */
+void orders_look_before(struct driver *driver, const struct asker *a, uint8_t to);
+
 /* orders_member.c: the members change. driver's member leads. */
 void orders_add_member(struct driver *driver, const struct asker *a, const json_t *request);
 void orders_remove_member(struct driver *driver, const struct asker *a, const json_t *request);

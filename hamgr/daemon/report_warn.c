@@ -225,6 +225,31 @@ static void about_file(struct lines *l, const struct report_service *s)
 
 /* --- the service ------------------------------------------------------------------------------ */
 
+/* A pause that was forgotten looks like an outage: only the holder can end it. And a server that is
+ * started by hand meanwhile waits in recovery, as on every start (ARCHITECTURE 5). */
+static void about_pause(struct lines *l, const struct report_service *s)
+{
+    const struct record *rec = report_record(s->core);
+    const char *name = s->settings->name, *holder = "the primary";
+    struct report_member m = { .is_up = true };
+
+    if (rec->epoch != 0) {
+        holder = rec->member[rec->holder].name;
+        report_look(l->r, s, rec->holder, &m);
+    }
+    if (!m.is_up)
+        warn(l,
+             "%s is paused, and %s is lost: bring it back, or 'hamgr failover --force' on the "
+             "member that is to go on",
+             name, holder);
+    else if (m.is_holder && m.gossip.copy == COPY_STANDBY)
+        warn(l, "%s is paused, and the server of %s waits in recovery: 'hamgr resume' promotes it",
+             name, holder);
+    else
+        warn(l, "%s is paused: nobody takes over if %s fails; go on with 'hamgr resume'", name,
+             holder);
+}
+
 static void about_primary(struct lines *l, const struct report_service *s)
 {
     const struct record *rec = report_record(s->core);
@@ -232,8 +257,7 @@ static void about_primary(struct lines *l, const struct report_service *s)
     hm_ms left_ms;
 
     if (rec->is_paused)
-        warn(l, "%s is paused: nobody takes over if %s fails; go on with 'hamgr resume'", name,
-             rec->epoch != 0 ? rec->member[rec->holder].name : "the primary");
+        about_pause(l, s);
     if (rec->epoch == 0)
         warn(l, "%s has had no primary yet", name);
     else if (!report_lease_left(l->r, s, &left_ms) && rec->holder == s->core->self)

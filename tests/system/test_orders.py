@@ -11,6 +11,7 @@ from lab import let_pass, wait_until
 ASYNC = Kind()
 SYNC = Kind(durability='sync')
 REFUSED = 3
+NO_QUORUM = 4
 
 
 def test_switchover_ten_times(get_cluster):
@@ -123,6 +124,31 @@ def test_wrong_key_is_refused(get_cluster):
     c.write_key(host, c.key)
     c.start_hamgrd(host)
     assert c.wait_healthy(60) == primary
+
+
+def test_a_primary_lost_during_a_pause_can_be_replaced(get_cluster, drop_cluster):
+    """Nobody takes over by itself, and only the primary could resume: what is said leads out of it."""
+    c = get_cluster(SYNC)
+    primary, standby = c.primary(), c.standby()
+    host, name = c.db[standby], c.name
+    assert c.hamgr(host, 'pause').returncode == 0
+    refused = c.hamgr(host, 'failover', '--force', '--cluster', name)
+    assert refused.returncode == REFUSED, refused.stderr
+    c.db[primary].power_off()
+    wait_until('the loss is told, and the way out', lambda: any(
+        f'{primary} is lost' in w and 'failover --force' in w
+        for w in c.status(host).get('warnings', [])), 30)
+    resumed = c.hamgr(host, 'resume')
+    assert resumed.returncode == NO_QUORUM and 'failover --force' in resumed.stderr, resumed.stderr
+    wait_until('it is forced', lambda: c.hamgr(
+        host, 'failover', '--force', '--cluster', name).returncode == 0, 30)
+    wait_until('it goes on alone', c.server[standby].is_primary, 30)
+    assert not c.service_status(host)['is_paused']
+    scenarios.power_is_back(c, c.db[primary])
+    wait_until('the old primary stops', lambda: 'newer incarnation' in c.hamgr(
+        c.db[primary], 'status').stdout, 30)
+    assert not c.server[primary].is_primary()
+    drop_cluster()
 
 
 def test_a_lost_majority_can_be_forced(get_cluster, drop_cluster):

@@ -91,6 +91,28 @@ static void the_standby_says_the_same_of_itself(void **state)
     expect_refused(DB2, 34);
 }
 
+/* While the service is paused no other holder takes its place, and it stays the last one heard. */
+static void who_was_lost_during_a_pause_leads_no_more(void **state)
+{
+    (void)state;
+    made_well_on_standby();
+    make_own_standby(DB1, 0x3000060);
+    made_rec->is_paused = true;
+    made_core.renewed.is_there = true;
+    made_core.renewed.holder = DB1;
+    made_core.renewed.ballot = made_core.voter.durable.accepted;
+    made_core.renewed.version = made_rec->version;
+    made_core.renewed.at_ms = MADE_NOW_MS - made_rec->ttl_ms;
+    explain(0);
+    assert_int_equal(x.leader, DB1);
+    made_core.renewed.at_ms--;
+    made_core.view.peer[DB1].heard_ms = MADE_NOW_MS - 5000;
+    explain(0);
+    assert_int_equal(x.leader, HM_NOBODY);
+    assert_int_equal(x.outcome, OUTCOME_NOBODY); /* so that it may be forced */
+    expect_refused(DB2, 32);
+}
+
 static void what_the_table_refuses_is_told_by_its_row(void **state)
 {
     struct gossip *g = &made_core.view.peer[DB2].gossip;
@@ -301,6 +323,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(the_standby_of_a_pair_could_take_over),
         TEST(the_standby_says_the_same_of_itself),
+        TEST(who_was_lost_during_a_pause_leads_no_more),
         TEST(what_the_table_refuses_is_told_by_its_row),
         TEST(a_lag_is_measured_against_its_limit_in_async),
         TEST(a_copy_outside_the_pair_needs_the_logs_of_those_inside),

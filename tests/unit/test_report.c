@@ -313,6 +313,20 @@ static void a_pause_is_told(void **state)
     (void)state;
     made_rec->is_paused = true;
     warns("pg is paused: nobody takes over if db1 fails; go on with 'hamgr resume'\n");
+    made_core.copy.state = COPY_STANDBY; /* somebody restarted the server */
+    warns("pg is paused, and the server of db1 waits in recovery: 'hamgr resume' promotes it\n"
+          "pg: db1 is the holder, but its copy is standby\n");
+}
+
+static void a_pause_without_its_primary_is_told_with_the_way_out(void **state)
+{
+    (void)state;
+    made_well_on_standby();
+    made_rec->is_paused = true;
+    made_core.view.peer[DB1].heard_ms = MADE_NOW_MS - 5000;
+    warns("pg is paused, and db1 is lost: bring it back, or 'hamgr failover --force' on the member "
+          "that is to go on\n"
+          "db1 (db) has not been heard for 5 s: one failure away from an outage\n");
 }
 
 static void a_standby_that_does_not_stream_is_told(void **state)
@@ -547,6 +561,7 @@ int main(void)
         TEST(a_lost_majority_is_told_first),
         TEST(an_even_number_of_voters_is_told),
         TEST(a_pause_is_told),
+        TEST(a_pause_without_its_primary_is_told_with_the_way_out),
         TEST(a_standby_that_does_not_stream_is_told),
         TEST(a_copy_that_diverged_is_told),
         TEST(a_primary_that_is_unwell_is_told),
