@@ -125,6 +125,8 @@ build/$(1)/sim: $$(SIM_OBJ.$(1)) build/$(1)/libhamgr.a build/$(1)/sources
 	$(Q)$(call LINK,$(1)) -o $$@ $$(filter %.o %.a,$$^) $$(CMOCKA) $(LIBS)
 
 build/$(1)/probe-client: build/$(1)/obj/tests/system/client.o
+build/$(1)/probe-redis: build/$(1)/obj/tests/system/redis_client.o
+build/$(1)/probe-client build/$(1)/probe-redis:
 	$(SAY) LINK $$@
 	$(Q)$(call LINK,$(1)) -o $$@ $$^ $(LIBS)
 
@@ -195,7 +197,7 @@ build/fuzz/fuzz_%: build/fuzz/obj/tests/fuzz/fuzz_%.o build/fuzz/libhamgr.a
 # --- targets --------------------------------------------------------------------------------------
 ALL := $(PROGRAM.$(MODE)) build/$(MODE)/libhamgr.a $(UNIT.$(MODE)) $(if $(SIM_SRC),build/$(MODE)/sim) \
        $(if $(RULES_SRC),build/$(MODE)/rules) \
-       build/$(MODE)/probe-client build/$(MODE)/faults.so build/$(MODE)/witness-load
+       build/$(MODE)/probe-client build/$(MODE)/probe-redis build/$(MODE)/faults.so build/$(MODE)/witness-load
 all: $(ALL) ## the programs, the library and the test programs
 
 deps: ## install what packages.txt names and Debian has not installed yet (root)
@@ -272,7 +274,7 @@ format: ## let clang-format change the C files
 
 # PyPI's pytest may be first in PATH; Debian's is the one that packages.txt names.
 SYSTEM := /usr/bin/python3 -B -m pytest -p no:cacheprovider -q
-SYSTEM_NEEDS = $(PROGRAM.$(1)) $(patsubst %,build/$(1)/%,probe-client faults.so witness-load)
+SYSTEM_NEEDS = $(PROGRAM.$(1)) $(patsubst %,build/$(1)/%,probe-client probe-redis faults.so witness-load)
 
 check-system: $(call SYSTEM_NEEDS,$(MODE)) ## real servers, daemons and faults, hosts are namespaces (root); ONLY=EXPR: some
 	@MODE='$(MODE)' $(SYSTEM) $(if $(ONLY),-k '$(ONLY)') tests/system

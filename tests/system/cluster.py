@@ -12,9 +12,10 @@ import signal
 import lab
 import postgres
 import probe
+import redis_server
 from lab import SERVER_USER, wait_until
 
-PROGRAMS = ('hamgrd', 'hamgr', 'hamgr-fence', 'hamgr-witness', 'probe-client', 'faults.so')
+PROGRAMS = ('hamgrd', 'hamgr', 'hamgr-fence', 'hamgr-witness', 'probe-client', 'probe-redis', 'faults.so')
 PORT = 7420
 WITNESS_USER = 'nobody'
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -27,8 +28,7 @@ members = (
 {members}
 );
 services = (
-    {{ type = "postgres"; name = "pg"; data_dir = "{disk}/data"; port = {port};
-      control = "pg_ctl"; socket_dir = "{disk}/sock"; bin_dir = "{bin_dir}"; {more}}}
+    {services}
 );
 timing = "{timing}";
 durability = "{durability}";
@@ -38,6 +38,9 @@ lost_wal_dir = "{dir}/lost";
 user = "{user}";
 {also}
 """
+
+POSTGRES = """{{ type = "postgres"; name = "pg"; data_dir = "{disk}/data"; port = {port};
+      control = "pg_ctl"; socket_dir = "{disk}/sock"; bin_dir = "{bin_dir}"; {more}}}"""
 
 WITNESS_CONF = """
 listen = "{address}:{port}";
@@ -62,6 +65,8 @@ class Kind:
     also: str = ''  # further settings for all services
     own_disks: bool = False  # each database host has a disk for its data that can hang
     with_votes: bool = False  # ... and hamgrd's votes lie on it, too
+    services: tuple = ('pg',)  # and, or, 'cache': PostgreSQL and Redis
+    redis_conf: str = ''  # more of redis.conf
 
 
 class Cluster:
@@ -76,12 +81,13 @@ class Cluster:
         self.bin.mkdir()
         for name in PROGRAMS:
             shutil.copy(built / name, self.bin)
-        probe.BINARY = self.bin / 'probe-client'
+        probe.BINARIES = {'pg': self.bin / 'probe-client', 'cache': self.bin / 'probe-redis'}
         self.name = f'lab-{self.lab.id}'
         self.key = os.urandom(32).hex()
         self.db = {}
         self.witness = {}
-        self.server = {}
+        self.copies = {name: {} for name in kind.services}  # of each service: host -> its server
+        self.server = self.copies[kind.services[0]]
         for i in range(kind.dbs):
             self.db[f'db{i + 1}'] = self.lab.add_host(f'db{i + 1}', 11 + i)
         for i in range(kind.witnesses):
@@ -90,7 +96,7 @@ class Cluster:
         for name, host in self.db.items():
             if kind.own_disks:
                 self.lab.mount_disk(host)
-            self.server[name] = postgres.Server(host)
+            self._add_copies(host)
         for host in [*self.db.values(), *self.witness.values()]:
             if kind.with_names:
                 self.know_names(host)
@@ -100,7 +106,18 @@ class Cluster:
         for host in self.db.values():
             self.lab.mount_small(host.dir / 'state', 16384)
 
+    def _add_copies(self, host):
+        for service, servers in self.copies.items():
+            servers[host.name] = (postgres.Server(host) if service == 'pg' else
+                                  redis_server.Server(host, self.kind.redis_conf))
+
     # --- configuration ---------------------------------------------------------------------------
+
+    def _services(self, host):
+        pg = POSTGRES.format(disk=host.disk, port=postgres.PORT, bin_dir=postgres.bin_dir(),
+                             more=f'slot_max_bytes = "{self.kind.slot_max}"; ' if self.kind.slot_max else '')
+        return ',\n    '.join(pg if name == 'pg' else redis_server.Server.settings(host)
+                              for name in self.kind.services)
 
     def _address(self, host):
         return f'{host.name}.shop.test' if self.kind.with_names else host.address
@@ -135,13 +152,10 @@ class Cluster:
         self.write_key(host, key or self.key)
         conf = WITNESS_CONF if host.name in self.witness else CONF
         self.conf(host).write_text(conf.format(
-            cluster=self.name, node=host.name, dir=host.dir, disk=host.disk,
-            state=self._state(host), members=self._members(),
-            port=PORT if host.name in self.witness else postgres.PORT, address=host.address,
+            cluster=self.name, node=host.name, dir=host.dir, state=self._state(host),
+            members=self._members(), services=self._services(host), port=PORT, address=host.address,
             timing=self.kind.timing, durability=self.kind.durability, user=SERVER_USER,
-            also=self.kind.also,
-            more=f'slot_max_bytes = "{self.kind.slot_max}"; ' if self.kind.slot_max else '',
-            bin_dir=postgres.bin_dir()))
+            also=self.kind.also))
 
     def write_key(self, host, key):
         user = WITNESS_USER if host.name in self.witness else SERVER_USER
@@ -174,10 +188,8 @@ class Cluster:
 
     def start(self, limit_s=60):
         """db1 has a database that runs already, the others have nothing: adopted and cloned."""
-        first = self.server['db1']
-        first.init()
-        first.start()
-        first.query('CREATE TABLE hamgr_probe (client int, n bigint, PRIMARY KEY (client, n))')
+        for servers in self.copies.values():
+            servers['db1'].start_first()
         (self.db['db1'].dir / 'hamgr.started').touch()
         for host in [*self.witness.values(), *self.db.values()]:
             self.start_host(host)
@@ -210,7 +222,7 @@ class Cluster:
         if done.returncode != 0:
             raise lab.LabError(f'hamgr join: exit code {done.returncode}: {done.stderr}')
         self.db[name] = host
-        self.server[name] = postgres.Server(host)
+        self._add_copies(host)
         self.start_host(host)
         self.wait_healthy(limit_s)
         return done
@@ -248,39 +260,47 @@ class Cluster:
         if done.returncode != 0:
             raise lab.LabError(f'member remove: exit code {done.returncode}: {done.stderr}')
         gone = self.db.pop(name)
-        self.server.pop(name)
+        for servers in self.copies.values():
+            servers.pop(name)
         return gone
 
     # --- what is true ----------------------------------------------------------------------------
 
-    def primaries(self):
-        return [n for n, s in self.server.items() if not self.db[n].is_frozen and s.is_primary()]
+    def primaries(self, service=None):
+        return [n for n, s in self.servers(service).items() if not self.db[n].is_frozen and s.is_primary()]
 
-    def streaming_to(self, primary):
+    def servers(self, service=None):
+        """Of that service, or of the first."""
+        return self.copies[service] if service else self.server
+
+    def streaming_to(self, primary, service=None):
         """Names of the members whose copy streams from the primary."""
-        names = self.server[primary].query(
-            "SELECT application_name FROM pg_stat_replication WHERE state = 'streaming'", check=False)
-        return {n.removeprefix('hamgr_') for n in names.split()}
+        return self.servers(service)[primary].followers(self.db.values())
 
-    def healthy_primary(self):
-        """The name of the primary if all is as it should be, else None."""
-        primaries = self.primaries()
+    def healthy_primary(self, service=None):
+        """The name of the service's primary if all is as it should be with every service, else None."""
+        found = {name: self._healthy_primary_of(name) for name in self.copies}
+        return found[service or self.kind.services[0]] if all(found.values()) else None
+
+    def _healthy_primary_of(self, service):
+        servers = self.copies[service]
+        primaries = self.primaries(service)
         if len(primaries) != 1:
             return None
         others = set(self.db) - set(primaries)
-        if not others <= self.streaming_to(primaries[0]):
+        if not others <= self.streaming_to(primaries[0], service):
             return None
-        if not all(self.server[n].is_standby() for n in others):
+        if not all(servers[n].is_standby() for n in others):
             return None
         # hamgr sees it the same way, at every member
         for host in self.db.values():
-            service = self.service_status(host)
-            if not service or service.get('holder') != primaries[0]:
+            status = self.service_status(host, service)
+            if not status or status.get('holder') != primaries[0]:
                 return None
             if not all(m['is_streaming'] and m['is_healthy'] and m['follows'] == primaries[0]
-                       for m in service['members'] if m['name'] in others):
+                       for m in status['members'] if m['name'] in others):
                 return None
-            if others and self.kind.durability != 'async' and not self._is_synchronous(service):
+            if others and self.kind.durability != 'async' and not self._is_synchronous(status):
                 return None
         return primaries[0]
 
@@ -289,16 +309,16 @@ class Cluster:
         return (service['durability'] == self.kind.durability and service['pairs'] and
                 all(pair['need'] > 0 for pair in service['pairs']))
 
-    def wait_healthy(self, limit_s=30):
+    def wait_healthy(self, limit_s=30, service=None):
         return wait_until('one primary, all others stream from it, and every hamgrd says so',
-                          self.healthy_primary, limit_s, 0.1)
+                          lambda: self.healthy_primary(service), limit_s, 0.1)
 
-    def primary(self):
+    def primary(self, service=None):
         """The primary of a cluster that is healthy."""
-        return self.wait_healthy()
+        return self.wait_healthy(service=service)
 
-    def standby(self):
-        primary = self.primary()
+    def standby(self, service=None):
+        primary = self.primary(service)
         return next(n for n in self.db if n != primary)
 
     def query(self, sql):
@@ -319,17 +339,16 @@ class Cluster:
         except ValueError:
             return {}
 
-    def service_status(self, host):
+    def service_status(self, host, service=None):
         services = self.status(host).get('services') or []
-        return services[0] if services else None
+        return next((s for s in services if s['name'] == (service or self.kind.services[0])), None)
 
-    def epoch(self, host=None):
-        service = self.service_status(host or self.db[self.primary()])
-        return service['epoch']
+    def epoch(self, host=None, service=None):
+        return self.service_status(host or self.db[self.primary(service)], service)['epoch']
 
-    def switchover(self, to=None, limit_s=60):
-        host = self.db[self.primary()]
-        args = ['switchover'] + (['--to', to] if to else [])
+    def switchover(self, to=None, limit_s=60, service=None):
+        host = self.db[self.primary(service)]
+        args = ['switchover', '--service', service or self.kind.services[0]] + (['--to', to] if to else [])
         return self.hamgr(host, *args, timeout=limit_s)
 
     # --- after a test ----------------------------------------------------------------------------

@@ -70,7 +70,7 @@ def start():
     writer.wait_acks(100)
     writer.stop()
     acks = writer.acks()
-    gone = probe.lost([writer], c.server[new].query)
+    gone = probe.lost([writer], c.server[new])
     say(f'The new primary is {new}; {primary} is a standby again. The status now:\n')
     show_status(c, c.db[new])
     say(bold(f'Longest time without a write for the client: {probe.write_gap(acks, before) * 1000:.0f} ms.'))

@@ -52,7 +52,7 @@ def run(kind):
                 'SELECT slot_name FROM pg_replication_slots'), 60, 0.2)
             fail_over(c, rows, load, 'shrinking')
         load.stop()
-        lost = probes.lost([load], c.server[c.primary()].query)
+        lost = probes.lost([load], c.server[c.primary()])
         acks = load.acks()
         print(f'{len(acks)} writes acknowledged to the load, {len(lost)} of them lost; '
               f'longest gap {probes.write_gap(acks, 0) * 1000:.0f} ms')

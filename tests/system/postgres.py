@@ -51,6 +51,8 @@ host replication all 127.0.0.1/32 trust
 class Server:
     """The place of one copy on one host: its directories and how to ask it."""
 
+    kind = 'postgres'
+
     def __init__(self, host):
         self.host = host
         self.data = host.disk / 'data'
@@ -84,6 +86,12 @@ class Server:
         self._program('pg_ctl', '-D', self.data, '-w' if wait else '-W', '-t', '30', '-s', '-l',
                       self.host.log_dir / 'postgres.log', 'start')
 
+    def start_first(self):
+        """A new server that runs before there is hamgr, with the table of the measuring clients."""
+        self.init()
+        self.start()
+        self.query('CREATE TABLE hamgr_probe (client int, n bigint, PRIMARY KEY (client, n))')
+
     def stop(self, mode='fast'):
         self._program('pg_ctl', '-D', self.data, '-w', '-t', '30', '-s', '-m', mode, 'stop')
 
@@ -107,6 +115,19 @@ class Server:
 
     def is_standby(self):
         return self.query('SELECT pg_is_in_recovery()', timeout=2, check=False) == 't'
+
+    def followers(self, _hosts):
+        """Names of the hosts whose copy streams from here."""
+        names = self.query(
+            "SELECT application_name FROM pg_stat_replication WHERE state = 'streaming'", check=False)
+        return {n.removeprefix('hamgr_') for n in names.split()}
+
+    def numbers(self, client):
+        """What a measuring client wrote."""
+        return {int(n) for n in self.query(f'SELECT n FROM hamgr_probe WHERE client = {client}').split()}
+
+    def main_pid(self):
+        return self.postmaster_pid()
 
     def postmaster_pid(self):
         try:

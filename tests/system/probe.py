@@ -1,9 +1,9 @@
-"""The measuring clients (client.c) of a lab, and what their logs tell.
+"""The measuring clients (client.c, redis_client.c) of a lab, and what their logs tell.
 
 Write gap: the longest time between two acknowledgements in a row around a fault.
 Overlap: how long the old primary still acknowledged to anybody after the new one's first
 acknowledgement; it must be 0.
-Lost: acknowledged numbers that the table of the final primary does not have."""
+Lost: acknowledged numbers that the final primary does not have."""
 
 import dataclasses
 import errno
@@ -12,7 +12,7 @@ import signal
 
 import lab
 
-BINARY = None  # path of probe-client, set by whoever starts
+BINARIES = {}  # service -> path of its client, set by whoever starts
 
 
 @dataclasses.dataclass
@@ -27,15 +27,18 @@ class Probe:
 
     _next_id = 0
 
-    def __init__(self, host, targets, interval_ms=10, patience_ms=200, is_pinned=False):
+    def __init__(self, host, targets, interval_ms=10, patience_ms=200, is_pinned=False, service='pg',
+                 wait=0):
         Probe._next_id += 1
         self.id = Probe._next_id
         self.name = f'probe{self.id}'
         self.file = host.log_dir / f'{self.name}.acks'
-        argv = [BINARY, '--log', self.file, '--id', self.id, '--interval-ms', interval_ms,
+        argv = [BINARIES[service], '--log', self.file, '--id', self.id, '--interval-ms', interval_ms,
                 '--patience-ms', patience_ms]
         if is_pinned:
             argv.append('--only')
+        if wait:  # Redis: each write is followed by WAIT
+            argv += ['--wait', wait]
         argv += [f'{t.name}={t.address}' for t in targets]
         self.process = host.start(self.name, argv, in_group=False)
 
@@ -49,6 +52,10 @@ class Probe:
 
     def acks(self):
         return [Ack(int(t) / 1e6, host, int(number)) for _, t, host, number in self.lines('ack')]
+
+    def confirmed(self):
+        """What WAIT confirmed."""
+        return [Ack(int(t) / 1e6, host, int(number)) for _, t, host, number in self.lines('confirmed')]
 
     def acks_n(self):
         return len(self.lines('ack'))
@@ -98,12 +105,12 @@ def overlap(acks, old, new, since):
     return last - first
 
 
-def lost(probes, query):
-    """Acknowledged numbers of the probes that are not there; query(SQL) asks the final primary."""
+def lost(probes, server, only_confirmed=False):
+    """Acknowledged numbers of the probes that are not there; server: the final primary's."""
     missing = []
     for probe in probes:
-        there = {int(n) for n in query(f'SELECT n FROM hamgr_probe WHERE client = {probe.id}').split()}
-        missing += [a for a in probe.acks() if a.number not in there]
+        there = server.numbers(probe.id)
+        missing += [a for a in (probe.confirmed() if only_confirmed else probe.acks()) if a.number not in there]
     return missing
 
 

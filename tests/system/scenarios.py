@@ -18,6 +18,8 @@ class Result:
     gap_s: float        # longest time without an acknowledgement for the client that may move
     overlap_s: float    # how long the old primary still acknowledged after the new one's first
     lost: int           # acknowledged numbers that the final primary does not have
+    lost_confirmed: int  # ... that WAIT had confirmed
+    confirmed: int
     acknowledged: int
     old: str            # the primary before
     new: str            # ... and after
@@ -37,15 +39,18 @@ class Watch:
     """Clients around a fault: one that goes where the primary is, and two that never leave the
     primary they began with: one on its own host, one elsewhere."""
 
-    def __init__(self, cluster, interval_ms=10, with_pinned=True):
+    def __init__(self, cluster, interval_ms=10, with_pinned=True, service=None, wait=0):
         self.cluster = cluster
-        self.old = cluster.wait_healthy()
+        self.service = service or cluster.kind.services[0]
+        self.servers = cluster.servers(service)
+        self.old = cluster.wait_healthy(service=service)
         self.old_host = cluster.db[self.old]
-        self.epoch = cluster.epoch(self.old_host)
-        self.moving = probes.Probe(cluster.client, cluster.db.values(), interval_ms=interval_ms)
+        self.epoch = cluster.epoch(self.old_host, self.service)
+        what = {'service': self.service, 'wait': wait}
+        self.moving = probes.Probe(cluster.client, cluster.db.values(), interval_ms=interval_ms, **what)
         self.pinned = []
         if with_pinned:
-            self.pinned = [probes.Probe(h, [self.old_host], patience_ms=0, is_pinned=True)
+            self.pinned = [probes.Probe(h, [self.old_host], patience_ms=0, is_pinned=True, **what)
                            for h in (self.old_host, cluster.client)]
         for p in self.all():
             p.wait_acks(20)
@@ -73,16 +78,18 @@ class Watch:
     def finish(self, limit_s=25, gap_of=None):
         """Waits for the cluster to be whole and looks at everything that was acknowledged. gap_of:
         whose gap, where not that of the client that moves."""
-        new = self.cluster.wait_healthy(limit_s)
+        new = self.cluster.wait_healthy(limit_s, self.service)
         self.moving.wait_acks(20)
-        epoch = self.cluster.epoch(self.cluster.db[new])
+        epoch = self.cluster.epoch(self.cluster.db[new], self.service)
         for p in self.all():
             p.stop()
         acks = [a for p in self.all() for a in p.acks()]
         gaps = [probes.write_gap(p.acks(), self.began) for p in gap_of or [self.moving]]
         return Result(gap_s=max(gaps),
                       overlap_s=probes.overlap(acks, self.old, new, self.began) if new != self.old else 0.0,
-                      lost=len(probes.lost(self.all(), self.cluster.server[new].query)),
+                      lost=len(probes.lost(self.all(), self.servers[new])),
+                      lost_confirmed=len(probes.lost(self.all(), self.servers[new], True)),
+                      confirmed=sum(len(p.confirmed()) for p in self.all()),
                       acknowledged=len(acks), old=self.old, new=new, epochs=epoch - self.epoch,
                       troubles=self.moving.troubles(self.began),
                       pinned_troubles=[t for p in self.pinned for t in p.troubles(self.began)])
@@ -96,7 +103,8 @@ def watched(scenario):
     """Clients end with the scenario, however that ends."""
     def run(cluster, *args, **options):
         pinned = options.pop('with_pinned', True)
-        watch = Watch(cluster, options.pop('interval_ms', 10), pinned)
+        watch = Watch(cluster, options.pop('interval_ms', 10), pinned, options.pop('service', None),
+                      options.pop('wait', 0))
         try:
             return scenario(cluster, watch, *args, **options)
         finally:
@@ -149,6 +157,16 @@ def postmaster_killed_loaded(cluster, watch, behind=0):
     finally:
         if load.is_running():
             load.end(signal.SIGKILL)
+    return watch.finish()
+
+
+@watched
+def server_killed(cluster, watch):
+    """kill -9 of the server's main process; of Redis that is all there is."""
+    pid = watch.servers[watch.old].main_pid()
+    watch.mark()
+    os.kill(pid, signal.SIGKILL)
+    watch.wait_new_primary(LIMIT_S)
     return watch.finish()
 
 
@@ -373,7 +391,7 @@ def switched_over(cluster, watch, to=None):
     """A planned change of primary."""
     target = to or next(n for n in cluster.db if n != watch.old)
     watch.mark()
-    done = cluster.hamgr(watch.old_host, 'switchover', '--to', target)
+    done = cluster.hamgr(watch.old_host, 'switchover', '--service', watch.service, '--to', target)
     if done.returncode != 0:
         raise LabError(f'switchover: exit code {done.returncode}: {done.stderr}{done.stdout}')
     watch.wait_new_primary(LIMIT_S)

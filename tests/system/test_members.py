@@ -58,7 +58,7 @@ def test_grows_fails_over_and_shrinks(get_cluster):
         assert f'"{standby}"' not in shown and '"w1"' in shown
     finally:
         load.stop()
-    assert probes.lost([load], c.server[c.primary()].query) == []
+    assert probes.lost([load], c.server[c.primary()]) == []
 
 
 def test_a_host_that_cannot_join_is_told_why(get_cluster):

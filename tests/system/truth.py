@@ -13,9 +13,10 @@ TABLE = 'hamgr_probe'
 
 # --- one writer -------------------------------------------------------------------------------------
 
-def holders_since(cluster, host, epoch):
+def holders_since(cluster, host, epoch, service=None):
     """Who became primary after that epoch, in order, as the record's history tells."""
-    done = cluster.hamgr(host, 'history', '--json', timeout=10)
+    done = cluster.hamgr(host, 'history', '--json', '--service', service or cluster.kind.services[0],
+                         timeout=10)
     changes = json.loads(done.stdout)['services'][0]['changes']
     return [c['holder'] for c in changes if c['epoch'] > epoch]
 
@@ -61,6 +62,8 @@ class Ledger:
         """How many of them that copy does not have."""
         if not self.runs:
             return 0
+        if server.kind == 'redis':
+            return server.missing(self.runs)
         values = ','.join(f'({c},{a}::bigint,{b}::bigint)' for c, a, b in self.runs)
         answer = server.query(
             'SELECT coalesce(sum(b - a + 1 - n), 0) FROM (SELECT a, b, (SELECT count(*) '
@@ -71,11 +74,21 @@ class Ledger:
 
 def wait_replayed(cluster, primary, limit_s=20):
     """Until every standby shows what the primary has now."""
+    if cluster.server[primary].kind == 'redis':
+        at = cluster.server[primary].position()
+        for name, server in cluster.server.items():
+            wait_until(f'{name} has {at}', lambda s=server: s.has_reached(at), limit_s)
+        return
     at = cluster.server[primary].query('SELECT pg_current_wal_insert_lsn()')
     for name, server in cluster.server.items():
         if name != primary:
             wait_until(f'{name} replayed {at}', lambda s=server: s.query(
                 f"SELECT pg_last_wal_replay_lsn() >= '{at}'", check=False) == 't', limit_s)
+
+
+def contents(server):
+    """The same for copies with the same data; None: no answer."""
+    return server.contents() if server.kind == 'redis' else server.query(CONTENTS, timeout=30, check=False)
 
 
 CONTENTS = f'SELECT count(*), sum(n), sum(n * client), sum(hashint8(n) # client) FROM {TABLE}'
@@ -84,8 +97,8 @@ CONTENTS = f'SELECT count(*), sum(n), sum(n * client), sum(hashint8(n) # client)
 def same_everywhere(cluster, primary, limit_s=20):
     """No client writes any more: every copy shows the same rows."""
     def differing():
-        want = cluster.server[primary].query(CONTENTS, timeout=30)
-        return [n for n, s in cluster.server.items() if s.query(CONTENTS, timeout=30, check=False) != want]
+        want = contents(cluster.server[primary])
+        return [n for n, s in cluster.server.items() if contents(s) != want]
     try:
         wait_until('the same rows everywhere', lambda: not differing(), limit_s, 0.2)
         return []
@@ -104,6 +117,10 @@ def _history(server, timeline):
 
 def no_fork(cluster, primary):
     """Every copy's own timeline, by its control file, is on the history of the primary's."""
+    if cluster.server[primary].kind == 'redis':
+        ids = {n: s.info().get('master_replid') for n, s in cluster.server.items()}
+        return [f'{n} has replication id {i}, {primary} {ids[primary]}' for n, i in ids.items()
+                if i != ids[primary]]
     control = 'SELECT timeline_id FROM pg_control_checkpoint()'
     line = int(cluster.server[primary].query(
         "SELECT ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int"))
