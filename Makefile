@@ -139,6 +139,11 @@ build/$(1)/witness-load: build/$(1)/obj/tests/witness/load.o build/$(1)/libhamgr
 	$(SAY) LINK $$@
 	$(Q)$(call LINK,$(1)) -o $$@ $$^ $(LIBS)
 
+build/$(1)/sentinel-made: build/$(1)/obj/tests/clients/serve.o build/$(1)/libhamgr.a
+	@mkdir -p $$(@D)
+	$(SAY) LINK $$@
+	$(Q)$(call LINK,$(1)) -o $$@ $$^ $(LIBS)
+
 build/$(1)/rules: build/$(1)/obj/tests/tools/rules.o build/$(1)/libhamgr.a
 build/$(1)/settings: build/$(1)/obj/tests/tools/settings.o build/$(1)/libhamgr.a
 build/$(1)/rules build/$(1)/settings:

@@ -8,9 +8,31 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+enum { PRIORITIES = 3, LOW_SLICE_US = 1000, LOW_AT_ONCE = 32 };
+
 static hm_ms ahead_ms(hm_ms now_ms)
 {
     return now_ms - clock_read_ms(CLOCK_MONOTONIC);
+}
+
+/* Events of the lowest priority run when there are no others, and not for long at a time: then the
+ * loop looks whether there are. All that is made without a word gets the one in the middle. */
+static struct event_base *new_base(void)
+{
+    const struct timeval slice = { .tv_usec = LOW_SLICE_US };
+    struct event_config *config = event_config_new();
+    struct event_base *base = NULL;
+
+    if (config != NULL &&
+        event_config_set_max_dispatch_interval(config, &slice, LOW_AT_ONCE, PRIORITIES - 1) == 0)
+        base = event_base_new_with_config(config);
+    if (config != NULL)
+        event_config_free(config);
+    if (base != NULL && event_base_priority_init(base, PRIORITIES) != 0) {
+        event_base_free(base);
+        base = NULL;
+    }
+    return base;
 }
 
 enum hm_rc loop_init(struct loop *l, hm_ms alarm_ms, struct hm_err *err)
@@ -18,7 +40,7 @@ enum hm_rc loop_init(struct loop *l, hm_ms alarm_ms, struct hm_err *err)
     memset(l, 0, sizeof *l);
     l->alarm_ms = alarm_ms;
     l->ahead_ms = ahead_ms(clock_boot_ms());
-    l->base = event_base_new();
+    l->base = new_base();
     if (l->base == NULL)
         return hm_fail(err, HM_FAILED, "cannot set up the event loop");
     return HM_OK;

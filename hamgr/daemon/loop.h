@@ -1,7 +1,9 @@
 /* loop.h - the event loop's own health, and timers in the time that hamgr counts in.
  *
  * A loop that was late, or clocks that went apart because the machine slept, cannot know what it
- * missed: loop_note() says so, and the core then extends no fence by what was granted before. */
+ * missed: loop_note() says so, and the core then extends no fence by what was granted before.
+ *
+ * The base has three priorities: what serves strangers (the Sentinel endpoint) has the lowest, 2. */
 #ifndef HAMGR_DAEMON_LOOP_H
 #define HAMGR_DAEMON_LOOP_H
 

@@ -12,13 +12,14 @@ view       : base                                          : pure
 core       : base view                                     : pure
 wire       : base view core                                : libc protobuf-c jansson
 settings   : base core/record.h                            : libc libconfig openssl
+sentinel   : base                                          : libc libevent
 redirect   : base settings wire                            : libc libevent
 witness    : base core wire net settings adapter/store.h adapter/worker.h : libc libevent libsystemd
 net        : base wire adapter/worker.h                    : libc libevent openssl
 probe      : base view                                     : libc libevent
 postgres   : base view probe settings core/effect.h core/record.h adapter/service.h adapter/child.h adapter/worker.h adapter/store.h adapter/leftover.h adapter/progress.h : libc libevent libpq
 redis      : base view probe settings core/effect.h core/record.h adapter/service.h adapter/child.h adapter/worker.h adapter/store.h : libc libevent hiredis
-daemon     : base view core wire settings net probe postgres redis adapter fence : libc libevent libsystemd jansson
+daemon     : base view core wire settings net probe postgres redis sentinel adapter fence : libc libevent libsystemd jansson
 adapter    : base wire net view settings probe/latency.h core/effect.h core/record.h core/voter.h core/trace.h fence/verbs.h : libc libevent libcurl
 cli        : base view core wire settings fence/lease.h net/guest.h redis/include.h : libc jansson
 fence      : base view/observation.h settings probe/procs.h : libc libnftables libsystemd libevent
