@@ -11,6 +11,7 @@
 #include "daemon/loop.h"
 #include "daemon/report.h"
 #include "daemon/serve_ctl.h"
+#include "daemon/serve_sentinel.h"
 #include "net/link.h"
 #include "settings/settings.h"
 
@@ -64,6 +65,7 @@ struct driver {
 struct daemon_order {
     uint64_t id;             /* of the order, or of the call passed on; 0: free */
     struct driver *driver;   /* of an order; NULL: a call that another member answers */
+    uint64_t ticket;         /* of a client of the Sentinel endpoint; 0: of none */
     struct serve_call *call; /* borrowed; NULL: asked by another member ... */
     char peer[HM_NAME_MAX];  /* ... this one, or the member that was asked ... */
     uint64_t peer_id;        /* ... under this id */
@@ -108,6 +110,7 @@ struct daemon {
     struct wire_hello hello;
     struct wire_service hello_service[HM_SERVICES_MAX];
     struct serve_ctl *ctl;
+    struct serve_sentinel *sentinel;        /* owned; NULL: there is none */
     struct driver *driver[HM_SERVICES_MAX]; /* owned */
     size_t drivers_n;
     struct daemon_order order[ORDERS_MAX];

@@ -61,6 +61,7 @@ static void step_all(struct driver *d, const struct core_event *ev)
     d->is_stepping = false;
     loop_timer_set(&d->timer, core_deadline(&d->core));
     sd_tell(d->daemon);
+    serve_sentinel_note(d->daemon->sentinel);
 }
 
 void driver_feed(struct driver *d, const struct core_event *ev)

@@ -3,7 +3,8 @@
  * A loop that was late, or clocks that went apart because the machine slept, cannot know what it
  * missed: loop_note() says so, and the core then extends no fence by what was granted before.
  *
- * The base has three priorities: what serves strangers (the Sentinel endpoint) has the lowest, 2. */
+ * The base has three priorities: what serves strangers (the Sentinel endpoint) has the lowest, 2.
+ */
 #ifndef HAMGR_DAEMON_LOOP_H
 #define HAMGR_DAEMON_LOOP_H
 

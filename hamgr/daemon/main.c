@@ -163,6 +163,7 @@ void daemon_fill_report(const struct daemon *d, struct report *ret)
     ret->stall_longest_ms = d->loop.longest_ms;
     ret->stall_latest_ms = d->loop.latest_ms;
     ret->stall_at_ms = d->loop.latest_at_ms;
+    ret->sentinel_trouble = serve_sentinel_trouble(d->sentinel);
     for (size_t i = 0; i < d->drivers_n; i++) {
         const struct driver *driver = d->driver[i];
         struct report_service *s = &ret->service[ret->services_n++];
@@ -214,6 +215,8 @@ static enum hm_rc daemon_open(struct daemon *d, struct hm_err *err)
         return rc;
     (void)snprintf(path, sizeof path, "%s/hamgrd.sock", s->run_dir);
     rc = serve_ctl_new(d->loop.base, path, orders_take_request, d, &d->ctl, err);
+    if (rc == HM_OK)
+        rc = serve_sentinel_new(d, &d->sentinel, err);
     return rc == HM_OK ? sd_begin(d, err) : rc;
 }
 
@@ -222,6 +225,8 @@ static void daemon_close(struct daemon *d)
     sd_end(d);
     orders_done(d);
     serve_ctl_free(d->ctl);
+    serve_sentinel_free(d->sentinel);
+    d->sentinel = NULL;   /* the drivers go on until they are freed */
     worker_free(d->disk); /* first: what it writes is part of a driver */
     worker_free(d->reach);
     members_free(d);

@@ -25,6 +25,11 @@ void orders_answer(struct daemon *d, const struct asker *a, enum hm_rc rc, json_
         serve_answer(a->call, rc, document);
         return;
     }
+    if (a->ticket != 0) {
+        serve_sentinel_answer(d->sentinel, a->ticket, rc, document);
+        json_decref(document);
+        return;
+    }
     (void)json_object_set_new(document, "rc", json_integer((json_int_t)rc)); /* no memory: no rc */
     text = json_dumps(document, JSON_COMPACT);
     json_decref(document);
@@ -61,6 +66,7 @@ struct daemon_order *orders_free(struct daemon *d)
 void orders_begin(struct daemon_order *o, const struct asker *a, hm_ms limit_ms)
 {
     memset(o, 0, sizeof *o);
+    o->ticket = a->ticket;
     o->call = a->call;
     o->is_own = a->is_own;
     if (a->peer != NULL)
@@ -72,9 +78,11 @@ void orders_begin(struct daemon_order *o, const struct asker *a, hm_ms limit_ms)
 
 void orders_end(struct daemon *d, struct daemon_order *o, enum hm_rc rc, json_t *document)
 {
-    const struct asker a = {
-        .call = o->call, .is_own = o->is_own, .peer = o->peer, .peer_id = o->peer_id
-    };
+    const struct asker a = { .ticket = o->ticket,
+                             .call = o->call,
+                             .is_own = o->is_own,
+                             .peer = o->peer,
+                             .peer_id = o->peer_id };
 
     o->id = 0;
     orders_answer(d, &a, rc, document);
@@ -237,7 +245,7 @@ static void pass_on(struct driver *driver, const struct asker *a, const json_t *
         return;
     }
     name = core_record(&driver->core)->member[leader].name;
-    if (a->call == NULL) { /* passed on once already: not in a circle */
+    if (a->call == NULL && a->ticket == 0) { /* passed on once already: not in a circle */
         orders_answer(d, a, HM_REFUSED,
                       json_pack("{s:s, s:s, s:s}", "error", "another member leads", "next",
                                 "try again", "leader", name));
@@ -314,7 +322,7 @@ static void take_rebuild(struct driver *driver, const struct asker *a, const jso
     }
 }
 
-static void take_order_request(struct daemon *d, const struct asker *a, const json_t *request)
+void orders_take(struct daemon *d, const struct asker *a, const json_t *request)
 {
     const char *command = orders_text(request, "command");
     struct driver *driver = find_driver(d, a, request);
@@ -469,7 +477,7 @@ void orders_take_request(void *ctx, struct serve_call *call, const json_t *reque
 
     if (is_order(command)) {
         log_notice("request command=%s service=%s", command, orders_text(request, "service"));
-        take_order_request(d, &a, request);
+        orders_take(d, &a, request);
         return;
     }
     if (strcmp(command, "failover") == 0) {
@@ -502,7 +510,7 @@ static void take_call(struct daemon *d, const struct link_peer *from, const stru
 
     if (json_is_object(request) && is_order(orders_text(request, "command"))) {
         log_notice("request command=%s from=%s", orders_text(request, "command"), from->name);
-        take_order_request(d, &a, request);
+        orders_take(d, &a, request);
     } else if (json_is_object(request) && strcmp(orders_text(request, "command"), "config") == 0) {
         orders_answer_config(d, &a);
     } else

@@ -5,8 +5,10 @@
 
 #include "daemon/daemon.h"
 
-/* Who wants to know: a client of the control socket, another member, or this hamgrd itself. */
+/* Who wants to know: a client of the control socket or of the Sentinel endpoint, another member, or
+ * this hamgrd itself. */
 struct asker {
+    uint64_t ticket; /* serve_sentinel_answer() takes the answer; 0: no */
     struct serve_call *call;
     bool is_own; /* members_take_answer() takes the answer */
     const char *peer;
@@ -24,6 +26,10 @@ struct daemon_order *orders_free(struct daemon *d);
 void orders_begin(struct daemon_order *o, const struct asker *a, hm_ms limit_ms);
 void orders_end(struct daemon *d, struct daemon_order *o, enum hm_rc rc, json_t *document);
 
+/* An order, of whatever kind: it is answered in any case, as a rule later. */
+void orders_take(struct daemon *d, const struct asker *a, const json_t *request);
+/* orders_before.c: what a switchover would do, as an answer. */
+void orders_look_before(struct driver *driver, const struct asker *a, uint8_t to);
 /* Gives the core an order; its reply is the asker's answer. */
 void orders_give(struct driver *driver, const struct asker *a, struct order *order);
 

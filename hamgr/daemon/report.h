@@ -34,6 +34,8 @@ struct report {
     hm_ms stall_longest_ms; /* of the event loop since the start */
     hm_ms stall_latest_ms;  /* ... the newest one above the alarm; 0: none */
     hm_ms stall_at_ms;
+    const char
+        *sentinel_trouble; /* why clients of Redis cannot ask this member; NULL, "": they can */
     size_t services_n;
     struct report_service service[HM_SERVICES_MAX];
 };

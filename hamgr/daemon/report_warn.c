@@ -105,6 +105,15 @@ static void about_loop(struct lines *l)
              r->stall_latest_ms, span(ago_ms, ago));
 }
 
+static void about_sentinel(struct lines *l)
+{
+    const char *trouble = l->r->sentinel_trouble;
+
+    if (trouble != NULL && trouble[0] != '\0')
+        warn(l, "clients of Redis cannot ask %s where the primary is: %s", l->r->settings->node,
+             trouble);
+}
+
 static void about_fence(struct lines *l, const struct report_service *s)
 {
     const struct fence_report *f = &s->fence;
@@ -520,5 +529,6 @@ size_t report_warnings(const struct report *r, char lines[][160], size_t lines_m
             about_voters(&l, &r->service[i]);
     }
     about_loop(&l);
+    about_sentinel(&l);
     return l.n;
 }

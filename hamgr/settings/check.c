@@ -329,6 +329,33 @@ static void check_gate(struct reader *r, const config_setting_t *root, struct se
     s->is_gate_on = false;
 }
 
+/* Two cannot listen on one port; without a service of Redis nobody listens on this one. */
+static void check_sentinel(struct reader *r, const config_setting_t *root, const struct settings *s)
+{
+    unsigned int line = reader_line(root, "sentinel_port");
+    bool has_redis = false;
+    struct in6_addr any;
+
+    if (s->sentinel_listen[0] != '\0' && inet_pton(AF_INET, s->sentinel_listen, &any) != 1 &&
+        inet_pton(AF_INET6, s->sentinel_listen, &any) != 1)
+        reader_error(r, reader_line(root, "sentinel_listen"),
+                     "sentinel_listen: '%s' is no literal address", s->sentinel_listen);
+    for (size_t i = 0; i < s->services_n; i++)
+        has_redis = has_redis || s->service[i].kind == SERVICE_REDIS;
+    if (!has_redis || s->sentinel_port == 0)
+        return;
+    for (size_t i = 0; i < s->services_n; i++)
+        if (s->service[i].port == s->sentinel_port)
+            reader_error(r, line != 0 ? line : line_in(root, "services", i, "port"),
+                         "sentinel_port: %u is the port of '%s'", s->sentinel_port,
+                         s->service[i].name);
+    for (size_t i = 0; i < s->members_n; i++)
+        if (s->member[i].port == s->sentinel_port && s->member[i].role == ROLE_DB)
+            reader_error(r, line != 0 ? line : line_in(root, "members", i, "address"),
+                         "sentinel_port: %u is the port of '%s'", s->sentinel_port,
+                         s->member[i].name);
+}
+
 void check_file(struct reader *r, const config_setting_t *root, struct schema_file *f)
 {
     check_timing(r, root, &f->s.timing);
@@ -336,6 +363,7 @@ void check_file(struct reader *r, const config_setting_t *root, struct schema_fi
     check_node(r, root, &f->s);
     check_services(r, root, &f->s);
     check_gate(r, root, &f->s);
+    check_sentinel(r, root, &f->s);
 }
 
 /* --- the witness's file -------------------------------------------------------------------------

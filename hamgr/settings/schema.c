@@ -167,6 +167,20 @@ const struct setting schema[] = {
     { TOP("gate", TYPE_BOOL), FIELD(schema_file, s.is_gate_on), .preset = "true",
       .help = "Let packets of a service leave this host only while it holds the lease (nftables). Off with "
               "fence = \"child\"." },
+    { TOP("sentinel_port", TYPE_NUMBER), FIELD(schema_file, s.sentinel_port), RANGE(0, 65535), .preset = "26379",
+      .help = "Where clients of Redis ask every member for the primary, in the protocol of Redis Sentinel "
+              "(docs/sentinel.md). The same on every member; 0: nowhere. Only opened where there is a service "
+              "of Redis." },
+    { TOP("sentinel_listen", TYPE_TEXT), FIELD(schema_file, s.sentinel_listen), .example = "0.0.0.0",
+      .otherwise = "the host of the member's address, and 127.0.0.1",
+      .help = "The literal address on which it listens; 0.0.0.0 and :: are all addresses of the host." },
+    { TOP("sentinel_password_file", TYPE_PATH), FIELD(schema_file, s.sentinel_password_file), .otherwise = "none",
+      .example = "/etc/hamgr/sentinel.password",
+      .help = "A file with the password that clients of the endpoint must say (AUTH), in its first line; "
+              "others must not be able to read it. With it SENTINEL FAILOVER is obeyed from other hosts, too." },
+    { TOP("sentinel_clients_max", TYPE_NUMBER), FIELD(schema_file, s.sentinel_clients_max), RANGE(10, 100000),
+      .preset = "12000", .help = "How many clients the endpoint has at once, if there are descriptors for them "
+                                 "(LimitNOFILE=)." },
     { TOP("watchdog", TYPE_PATH), FIELD(schema_file, s.watchdog), .otherwise = "none",
       .example = "/dev/watchdog",
       .help = "The device that resets the host when the fence helper cannot prove that the service is "

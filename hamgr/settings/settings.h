@@ -114,9 +114,13 @@ struct settings {
     uint64_t lost_wal_max_bytes;
     char run_dir[SETTINGS_PATH_MAX]; /* sockets and the fence's deadlines */
     enum settings_fence fence;
-    bool is_gate_on;                  /* packets of a service need the lease, with nftables */
-    uint16_t disk_warn_percent;       /* free, of a disk of the database */
-    uint32_t disk_warn_minutes;       /* until one is full, at the present rate */
+    bool is_gate_on;        /* packets of a service need the lease, with nftables */
+    uint16_t sentinel_port; /* of every member's Sentinel endpoint; 0: there is none */
+    uint32_t sentinel_clients_max;
+    char sentinel_listen[HM_ADDRESS_MAX];           /* empty: where the member is reached */
+    char sentinel_password_file[SETTINGS_PATH_MAX]; /* empty: clients need no password */
+    uint16_t disk_warn_percent;                     /* free, of a disk of the database */
+    uint32_t disk_warn_minutes;                     /* until one is full, at the present rate */
     uint32_t replay_warn_seconds;     /* that a standby may be behind with its replay; 0: any */
     char watchdog[SETTINGS_PATH_MAX]; /* device of the hardware watchdog; empty: none */
     char user[HM_NAME_MAX];           /* hamgrd's user: the only one that hamgr-fence obeys */
