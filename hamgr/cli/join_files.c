@@ -167,8 +167,10 @@ static enum hm_rc write_file(const char *path, const char *text, mode_t mode,
     fd = open(draft, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
     if (fd < 0)
         return hm_fail_errno(err, "cannot create '%s'", draft);
-    is_written = fchmod(fd, mode) == 0 && write(fd, text, size) == (ssize_t)size && fsync(fd) == 0;
-    rc = is_written ? own(draft, user, err) : hm_fail_errno(err, "cannot write '%s'", draft);
+    /* The file, not its name: that is in a directory where the user may put another one. */
+    is_written = fchmod(fd, mode) == 0 && write(fd, text, size) == (ssize_t)size &&
+                 (geteuid() != 0 || fchown(fd, user->pw_uid, user->pw_gid) == 0) && fsync(fd) == 0;
+    rc = is_written ? HM_OK : hm_fail_errno(err, "cannot write '%s'", draft);
     (void)close(fd); /* synced, or failed already */
     if (rc == HM_OK && rename(draft, path) != 0)
         rc = hm_fail_errno(err, "cannot rename '%s'", draft);
