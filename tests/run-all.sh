@@ -5,7 +5,7 @@
 # What counts as a case: each test that cmocka reports, what a suite says in a line
 # `cases: passed=N failed=N`, and one for any suite that says neither.
 set -u
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 
 make=${MAKE:-make}
 logs=build/check

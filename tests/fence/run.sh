@@ -2,7 +2,7 @@
 # Runs the tests of hamgr-fence: `make check-fence`. They make network namespaces and stop the
 # processes of a real server, so they need root.
 set -u
-cd "$(dirname "$0")"
+cd "$(dirname "$0")" || exit 1
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
