@@ -1,5 +1,7 @@
 #include "postgres/lost_files.h"
 
+#include "adapter/file.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -67,16 +69,6 @@ static void note(struct lost *l, const char *what, const char *path)
         put(l->why, sizeof l->why, "%s '%s': %s", what, path, strerror(errno));
 }
 
-static bool sync_folder(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool is_ok = fd >= 0 && fsync(fd) == 0;
-
-    if (fd >= 0)
-        (void)close(fd); /* nothing was written through it */
-    return is_ok;
-}
-
 static uint64_t folder_bytes(const char *path)
 {
     const struct dirent *entry;
@@ -92,23 +84,6 @@ static uint64_t folder_bytes(const char *path)
             sum += (uint64_t)st.st_size;
     (void)closedir(folder);
     return sum;
-}
-
-static void remove_folder(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;
-    const struct dirent *entry;
-
-    if (folder == NULL && fd >= 0)
-        (void)close(fd); /* opened for reading */
-    if (folder == NULL)
-        return;
-    while ((entry = readdir(folder)) != NULL)
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            (void)unlinkat(dirfd(folder), entry->d_name, 0); /* else rmdir() leaves it */
-    (void)closedir(folder);
-    (void)rmdir(path); /* what cannot be removed still counts next time */
 }
 
 static bool ends_in(const char *text, const char *with)
@@ -162,7 +137,7 @@ static void look_at_folders(const char *dir, const struct lost *l, struct folder
             continue;
         put(path, sizeof path, "%s/%s", dir, entry->d_name);
         if (ends_in(entry->d_name, ".part")) {
-            remove_folder(path); /* an attempt that was cut short */
+            (void)file_remove_flat(path); /* an attempt that was cut short */
             continue;
         }
         ret->bytes += folder_bytes(path);
@@ -190,8 +165,7 @@ static bool make_room(const char *dir, struct lost *l, uint64_t need, uint64_t m
     for (look_at_folders(dir, l, &all); all.oldest[0] != 0 && all.bytes + need > max_bytes;
          look_at_folders(dir, l, &all)) {
         put(path, sizeof path, "%s/%s", dir, all.oldest);
-        remove_folder(path);
-        if (access(path, F_OK) == 0)
+        if (!file_remove_flat(path))
             break;
     }
     if (statvfs(dir, &disk) == 0 && (uint64_t)disk.f_bavail * disk.f_frsize < need + SPARE_BYTES) {
@@ -294,7 +268,7 @@ static bool make_dir(const char *dir)
     if (mkdir(dir, 0700) != 0)
         return errno == EEXIST;
     put(above, sizeof above, "%s/..", dir);
-    return sync_folder(above);
+    return file_sync_dir(above, NULL) == HM_OK;
 }
 
 bool lost_keep(const char *dir, const char *data_dir, uint64_t max_bytes, struct lost *l)
@@ -313,7 +287,7 @@ bool lost_keep(const char *dir, const char *data_dir, uint64_t max_bytes, struct
     if (all.has_this)
         return false;
     put(path, sizeof path, "%s/%s.part", dir, l->id);
-    remove_folder(path); /* of an attempt that was given up within this second */
+    (void)file_remove_flat(path); /* of an attempt that was given up within this second */
     if (mkdir(path, 0700) != 0) {
         note(l, "cannot make", path);
         return false;
@@ -355,8 +329,9 @@ bool lost_write(const char *dir, struct lost *l)
     put(part, sizeof part, "%s/%s.part", dir, l->id);
     put(path, sizeof path, "%s/%s", dir, l->id);
     if (write_summary(part, "summary.json", l, lost_print_json) &&
-        write_summary(part, "summary.txt", l, lost_print_text) && sync_folder(part) &&
-        rename(part, path) == 0 && sync_folder(dir))
+        write_summary(part, "summary.txt", l, lost_print_text) &&
+        file_sync_dir(part, NULL) == HM_OK && rename(part, path) == 0 &&
+        file_sync_dir(dir, NULL) == HM_OK)
         return true;
     note(l, "cannot write", part);
     return false;

@@ -1,5 +1,7 @@
 #include "postgres/place_inner.h"
 
+#include "adapter/file.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -44,19 +46,6 @@ enum hm_rc place_read_link(const char *path, char *ret, struct hm_err *err)
         return hm_fail_errno(err, "cannot read the link '%s'", path);
     ret[n > 0 ? n : 0] = 0;
     return HM_OK;
-}
-
-enum hm_rc place_sync(const char *path, struct hm_err *err)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    enum hm_rc rc = HM_OK;
-
-    if (fd < 0)
-        return hm_fail_errno(err, "cannot open '%s'", path);
-    if (fsync(fd) != 0)
-        rc = hm_fail_errno(err, "cannot sync '%s'", path);
-    (void)close(fd); /* opened for reading */
-    return rc;
 }
 
 enum hm_rc place_make_dir(const char *path, struct hm_err *err)
@@ -354,7 +343,7 @@ enum hm_rc layout_find(const char *data_dir, const char *keep, struct layout *re
     if (rc == HM_OK)
         rc = place_each_tablespace(data_dir, keep_tablespace, &keep, err);
     if (rc == HM_OK)
-        rc = place_sync(keep, err);
+        rc = file_sync_dir(keep, err);
     if (rc == HM_OK)
         rc = take_links(keep, &l, err);
     if (rc == HM_OK)

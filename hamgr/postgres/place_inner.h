@@ -12,7 +12,6 @@ bool place_is_there(const char *path);
 /* What a link says, into PLACE_PATH_MAX bytes; "": it is no link, or not there. HM_BAD_INPUT: too
  * long. HM_FAILED. */
 enum hm_rc place_read_link(const char *path, char *ret, struct hm_err *err) HM_MUST_CHECK;
-enum hm_rc place_sync(const char *path, struct hm_err *err) HM_MUST_CHECK;
 /* One that is there already is fine. */
 enum hm_rc place_make_dir(const char *path, struct hm_err *err) HM_MUST_CHECK;
 /* Calls `each` for every tablespace of a data directory: its link in pg_tblspc, and the link's

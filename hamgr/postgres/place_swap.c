@@ -1,6 +1,8 @@
 /* place_swap.c - a new copy takes the place of the old one, in steps that can be gone on with. */
 #include "postgres/place_inner.h"
 
+#include "adapter/file.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -84,15 +86,15 @@ static enum hm_rc move_entries(const char *from, const char *to, const char *las
         rc = move_some(from, to, last, &n, err);
     while (rc == HM_OK && n > 0);
     if (rc == HM_OK)
-        rc = place_sync(to, err);
+        rc = file_sync_dir(to, err);
     if (rc == HM_OK && last != NULL) {
         rc = place_join(path, from, last, err);
         if (rc == HM_OK && place_is_there(path))
             rc = move_entry(from, to, last, err);
     }
     if (rc == HM_OK)
-        rc = place_sync(to, err);
-    return rc == HM_OK ? place_sync(from, err) : rc;
+        rc = file_sync_dir(to, err);
+    return rc == HM_OK ? file_sync_dir(from, err) : rc;
 }
 
 static enum hm_rc mark_aside(const struct place *p, struct hm_err *err)
@@ -107,7 +109,7 @@ static enum hm_rc mark_aside(const struct place *p, struct hm_err *err)
     if (fd < 0)
         return hm_fail_errno(err, "cannot make '%s'", path);
     (void)close(fd); /* it is empty */
-    return place_sync(p->target, err);
+    return file_sync_dir(p->target, err);
 }
 
 static enum hm_rc put_inside_aside(const struct place *p, struct hm_err *err)
@@ -149,7 +151,7 @@ static enum hm_rc sync_above(const char *path, struct hm_err *err)
 
     (void)snprintf(above, sizeof above, "%s", path);
     *strrchr(above, '/') = 0; /* looked at by place_find() */
-    return place_sync(above, err);
+    return file_sync_dir(above, err);
 }
 
 static enum hm_rc rename_dir(const char *from, const char *to, struct hm_err *err)
@@ -238,7 +240,7 @@ static enum hm_rc swap_tablespace(const char *path, struct hm_err *err)
     }
     (void)closedir(dir); /* opened for reading */
     if (rc == HM_OK)
-        rc = place_sync(path, err);
+        rc = file_sync_dir(path, err);
     if (rc == HM_OK && rmdir(fresh) != 0)
         rc = hm_fail_errno(err, "cannot remove '%s'", fresh);
     return rc;

@@ -1,6 +1,7 @@
 #include "postgres/wal_copy.h"
 
-#include <dirent.h>
+#include "adapter/file.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -106,15 +107,6 @@ static enum hm_rc sync_and_close(int fd, const char *path, enum hm_rc rc, struct
     return rc;
 }
 
-static enum hm_rc sync_folder(const char *path, struct hm_err *err)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-    if (fd < 0)
-        return hm_fail_errno(err, "cannot open '%s'", path);
-    return sync_and_close(fd, path, HM_OK, err);
-}
-
 enum hm_rc wal_read_bytes(const char *data_dir, uint32_t segment_bytes, uint64_t timeline,
                           uint64_t at, void *ret_bytes, size_t size, struct hm_err *err)
 {
@@ -140,18 +132,10 @@ enum hm_rc wal_read_bytes(const char *data_dir, uint32_t segment_bytes, uint64_t
 void wal_gather_forget(const char *data_dir)
 {
     char path[PATH_SIZE];
-    const struct dirent *entry;
-    DIR *folder;
 
     (void)snprintf(path, sizeof path, "%s/pg_wal/" FOLDER, data_dir);
-    folder = opendir(path);
-    if (folder == NULL)
-        return;
-    while ((entry = readdir(folder)) != NULL)
-        if (entry->d_name[0] != '.')
-            (void)unlinkat(dirfd(folder), entry->d_name, 0); /* else rmdir() tells */
-    (void)closedir(folder);
-    (void)rmdir(path); /* what stays is in nobody's way, and thrown away by the next attempt */
+    (void)file_remove_flat(
+        path); /* what stays is in nobody's way: the next attempt comes here first */
 }
 
 /* Room on the disk for all of it: writing to a log file must never fail for want of that. */
@@ -371,7 +355,7 @@ enum hm_rc wal_gather_end(const char *data_dir, const struct wal_control *contro
     }
     (void)snprintf(path, sizeof path, "%s/pg_wal", data_dir);
     if (rc == HM_OK)
-        rc = sync_folder(path, err);
+        rc = file_sync_dir(path, err);
     wal_gather_forget(data_dir);
     return rc;
 }

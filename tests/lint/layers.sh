@@ -17,7 +17,7 @@ redirect   : base settings wire                            : libc libevent
 witness    : base core wire net settings adapter/store.h adapter/worker.h : libc libevent libsystemd
 net        : base wire adapter/worker.h                    : libc libevent openssl
 probe      : base view                                     : libc libevent
-postgres   : base view probe settings core/effect.h core/record.h adapter/service.h adapter/child.h adapter/worker.h adapter/store.h adapter/leftover.h adapter/progress.h : libc libevent libpq
+postgres   : base view probe settings core/effect.h core/record.h adapter/service.h adapter/child.h adapter/worker.h adapter/store.h adapter/file.h adapter/leftover.h adapter/progress.h : libc libevent libpq
 redis      : base view probe settings core/effect.h core/record.h adapter/service.h adapter/child.h adapter/worker.h adapter/store.h : libc libevent hiredis
 daemon     : base view core wire settings net probe postgres redis sentinel adapter fence : libc libevent libsystemd jansson
 adapter    : base wire net view settings probe/latency.h core/effect.h core/record.h core/voter.h core/trace.h fence/verbs.h : libc libevent libcurl
