@@ -68,7 +68,7 @@ static bool take_backup(const char *data_dir, struct wal_control *c)
     char path[512], text[1024], *at;
     uint32_t high, low, timeline;
     struct hm_err err;
-    size_t size;
+    size_t size = 0;
 
     (void)snprintf(path, sizeof path, "%s/backup_label", data_dir);
     if (read_start(path, text, sizeof text - 1, &size, NULL, &err) != HM_OK)
@@ -93,7 +93,7 @@ enum hm_rc wal_read_control(const char *data_dir, struct wal_control *ret, struc
     struct wal_control c = { .system_id = 0 };
     char path[512];
     struct stat st;
-    size_t size;
+    size_t size = 0;
     enum hm_rc rc;
 
     (void)snprintf(path, sizeof path, "%s/global/pg_control", data_dir);
@@ -176,7 +176,7 @@ bool wal_read_history(const char *data_dir, uint64_t timeline, struct wal_histor
     char path[512];
     char *text;
     struct hm_err err;
-    size_t size;
+    size_t size = 0;
     bool is_good;
 
     alone(timeline, ret);

@@ -112,7 +112,7 @@ static enum hm_rc split(char *path, const char **ret_name, struct hm_err *err)
 static enum hm_rc follow_link(char *path, const char *leads_to, struct hm_err *err)
 {
     char above[PLACE_PATH_MAX];
-    const char *name;
+    const char *name = "";
     enum hm_rc rc;
 
     if (leads_to[0] == '/')
@@ -128,7 +128,7 @@ static enum hm_rc follow_link(char *path, const char *leads_to, struct hm_err *e
 static enum hm_rc resolve_above(char *path, struct hm_err *err)
 {
     char above[PLACE_PATH_MAX], real[PATH_MAX];
-    const char *name;
+    const char *name = "";
     enum hm_rc rc;
 
     memcpy(above, path, sizeof above);
@@ -173,7 +173,7 @@ enum hm_rc place_find(const char *path, struct place *ret, struct hm_err *err)
 {
     char parent[PLACE_PATH_MAX];
     struct place p = { .is_inside = false };
-    const char *name;
+    const char *name = "";
     bool has_parent;
     int why;
     enum hm_rc rc = resolve(path, p.target, err);

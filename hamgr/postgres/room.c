@@ -62,7 +62,7 @@ static void add(struct look *l, const char *what, const char *path)
     for (size_t i = 0; i < l->n; i++)
         if (l->place[i].disk == st.st_dev)
             return;
-    (void)snprintf(p->what, sizeof p->what, "%s", what);
+    (void)snprintf(p->what, sizeof p->what, "%.*s", SERVICE_DISK_NAME - 1, what);
     p->has_log = false;
     p->disk = st.st_dev;
     p->size_bytes = (uint64_t)fs.f_blocks * fs.f_frsize;

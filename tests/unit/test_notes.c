@@ -15,7 +15,7 @@ struct place {
 
 static void write_file(const char *directory, const char *name, const char *text)
 {
-    char path[256];
+    char path[512];
     FILE *f;
 
     (void)snprintf(path, sizeof path, "%s/%s", directory, name);

@@ -57,7 +57,7 @@ static const char *key_told(struct settings *ret)
 
 static void told_of_key(const char *format)
 {
-    char told[256];
+    char told[600];
 
     (void)snprintf(told, sizeof told, "f:1: key_file: '%s'%s\n", in_folder("key"), format);
     assert_string_equal(key_told(NULL), told);
