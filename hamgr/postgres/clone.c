@@ -27,7 +27,10 @@
 #define HOUR_MS 3600000
 #define SLACK (64u << 20) /* of room: the log that is written meanwhile */
 
-enum { LEFTOVER_MS = 5000, WHOLE_NOT, WHOLE_BESIDE, WHOLE_IN_PLACE };
+enum { LEFTOVER_MS = 5000 };
+
+/* Where the copy is that was noted as whole. */
+enum { WHOLE_NOT, WHOLE_BESIDE, WHOLE_IN_PLACE };
 
 static bool has_command(const struct op *op)
 {
@@ -81,28 +84,23 @@ static enum hm_rc restore_configs(struct op_job *job, struct hm_err *err)
     return rc;
 }
 
-/* Settings of this node, in the new directory; then it takes the place of the old one. Gone on with
- * where an earlier attempt had come to. */
+/* A standby with the settings of this node, before it has its place. */
+static enum hm_rc make_ready(struct op_job *job, struct hm_err *err)
+{
+    enum hm_rc rc = restore_configs(job, err);
+
+    return rc == HM_OK ? op_make_standby_in(job->path[PATH_NEW], job, err) : rc;
+}
+
+/* Gone on with where an earlier attempt had come to. */
 static enum hm_rc finish(struct op_job *job, struct hm_err *err)
 {
-    char data_dir[SETTINGS_PATH_MAX];
-    enum hm_rc rc;
+    enum hm_rc rc = HM_OK;
 
-    if (!place_has_begun(&job->layout.data)) {
-        rc = restore_configs(job, err);
-        if (rc != HM_OK)
-            return rc;
-        if (strlen(job->path[PATH_NEW]) >= sizeof job->data_dir)
-            return hm_fail(err, HM_BAD_INPUT, "the path '%s' is too long", job->path[PATH_NEW]);
-        memcpy(data_dir, job->data_dir, sizeof data_dir);
-        (void)snprintf(job->data_dir, sizeof job->data_dir, "%.*s", SETTINGS_PATH_MAX - 1,
-                       job->path[PATH_NEW]);
-        rc = op_make_standby(job, err);
-        memcpy(job->data_dir, data_dir, sizeof data_dir);
-        if (rc != HM_OK)
-            return rc;
-    }
-    rc = datadir_check_unused(job->data_dir, err);
+    if (!place_has_begun(&job->layout.data))
+        rc = make_ready(job, err);
+    if (rc == HM_OK)
+        rc = datadir_check_unused(job->data_dir, err);
     return rc == HM_OK ? layout_swap(&job->layout, err) : rc;
 }
 

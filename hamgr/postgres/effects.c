@@ -154,29 +154,34 @@ static void prepared(struct op *op)
  * the source wrote meanwhile: the rebuild says where to stream that from, under a name that no
  * commit waits for, and so it stays until the server has run. Where commits shall wait, they wait
  * from the first one on. */
-enum hm_rc op_make_standby(struct op_job *job, struct hm_err *err)
+enum hm_rc op_make_standby_in(const char *data_dir, struct op_job *job, struct hm_err *err)
 {
     struct autoconf_setting set[] = { { "synchronous_standby_names", job->text },
                                       { "primary_slot_name", "" },
                                       { "primary_conninfo", job->conninfo } };
-    bool is_given = job->conninfo[0] == 0 &&
-                    (datadir_is_rewound(job->data_dir) || datadir_is_restored(job->data_dir));
+    bool is_given =
+        job->conninfo[0] == 0 && (datadir_is_rewound(data_dir) || datadir_is_restored(data_dir));
     size_t first = job->text[0] != 0 ? 0 : 1;
     int version = 0;
-    enum hm_rc rc = datadir_version(job->data_dir, &version, err);
+    enum hm_rc rc = datadir_version(data_dir, &version, err);
 
     if (rc == HM_OK)
-        rc = datadir_mark_standby(job->data_dir, err);
+        rc = datadir_mark_standby(data_dir, err);
     if (rc == HM_OK)
-        rc = autoconf_write(job->data_dir, set + first, (is_given ? 2 : 3) - first, err);
+        rc = autoconf_write(data_dir, set + first, (is_given ? 2 : 3) - first, err);
     if (rc == HM_OK)
-        rc = datadir_place_histories(job->data_dir, 0, err);
+        rc = datadir_place_histories(data_dir, 0, err);
     if (rc == HM_OK)
-        rc = datadir_drop_pid_file(job->data_dir, err);
+        rc = datadir_drop_pid_file(data_dir, err);
     if (rc == HM_OK)
-        wal_gather_forget(job->data_dir); /* of a rescue that was cut short */
+        wal_gather_forget(data_dir); /* of a rescue that was cut short */
     job->number = (uint64_t)version;
     return rc;
+}
+
+enum hm_rc op_make_standby(struct op_job *job, struct hm_err *err)
+{
+    return op_make_standby_in(job->data_dir, job, err);
 }
 
 void op_first_names(const struct op *op, char *buffer, size_t size)

@@ -1,8 +1,8 @@
 /* inner.h - one copy of PostgreSQL: what the files of this folder share. Nobody else includes it.
  *
  * postgres.c is the door (service_postgres); probe.c finds out what the copy is and fills `seen`;
- * op.c carries out one copy operation at a time, with its steps in effects.c, sync.c and rejoin.c.
- */
+ * op.c carries out one copy operation at a time; its steps are in the file that has its struct
+ * op_kind. */
 #ifndef HAMGR_POSTGRES_INNER_H
 #define HAMGR_POSTGRES_INNER_H
 

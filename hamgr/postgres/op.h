@@ -1,8 +1,8 @@
 /* op.h - a copy operation under way: what its steps may ask for, and how it ends.
  *
  * A step asks for one thing and names the step that comes next; nothing waits. Whatever still comes
- * in for an operation that is over is dropped. Only op.c and the operations themselves (effects.c,
- * change.c, sync.c, follow.c, rejoin.c) include this. */
+ * in for an operation that is over is dropped. Only op.c and files with steps of operations include
+ * this. */
 #ifndef HAMGR_POSTGRES_OP_H
 #define HAMGR_POSTGRES_OP_H
 
@@ -119,8 +119,8 @@ void op_nothing(struct op *op);
 void op_after(struct op *op, hm_ms after_ms, op_step *then);
 void op_look(struct op *op, op_step *then); /* the finding is in op->s->seen */
 void op_note(struct op *op, const struct notes *changed, op_step *then); /* fails the operation */
-/* A job with data_dir filled in; op_run_job() queues it, then `then`, or the operation fails. */
-/* size: of the job with what belongs to it behind it. */
+/* A job with data_dir filled in; op_run_job() queues it, then `then`, or the operation fails.
+ * size: of a struct that begins with the job, for what belongs to it behind it. */
 struct op_job *op_new_job_of(struct op *op, size_t size,
                              enum hm_rc (*run)(struct op_job *, struct hm_err *));
 static inline struct op_job *op_new_job(struct op *op,
@@ -160,14 +160,18 @@ extern const char *const op_unblock_sql;
 /* Job: data_dir is a standby that follows nobody, with names text if that is not empty; number
  * becomes the version. */
 enum hm_rc op_make_standby(struct op_job *job, struct hm_err *err) HM_MUST_CHECK;
+/* The same with another directory, in a job that has one. */
+enum hm_rc op_make_standby_in(const char *data_dir, struct op_job *job,
+                              struct hm_err *err) HM_MUST_CHECK;
 /* The names that a server starts with; "": those that it has. */
 void op_first_names(const struct op *op, char *buffer, size_t size);
 void op_poll_fetch(struct op *op);
 
 /* --- rejoin.c: what rewind, clone and init share --- */
-enum {            /* places in op->paths */
-       PATH_NEW,  /* where a new copy is made */
-       PATH_KEEP, /* what is kept of the old one's configuration */
+/* Places in op->paths. */
+enum {
+    PATH_NEW,  /* where a new copy is made */
+    PATH_KEEP, /* what is kept of the old one's configuration */
 };
 enum {
     REJOIN_SILENCE_MS = 600000, /* of a program: the source's checkpoint, or a large file */
