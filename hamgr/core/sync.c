@@ -210,10 +210,13 @@ static enum names_state seen_names(const struct core *c)
     return core_is_operating(c, DO_SET_NAMES) ? NAMES_UNKNOWN : c->copy.names;
 }
 
-/* Commits are acknowledged alone only when the record says so, and never in strict. */
+/* Commits are acknowledged alone only when the record says so, and never in strict: neither once it
+ * is asked for, nor until it is no longer promised. */
 static void want_alone(struct core *c)
 {
-    enum names_state names = core_known(c)->goal == DURABILITY_STRICT ? NAMES_NOBODY : NAMES_EMPTY;
+    const struct record *r = core_known(c);
+    bool is_strict = r->goal == DURABILITY_STRICT || r->durability == DURABILITY_STRICT;
+    enum names_state names = is_strict ? NAMES_NOBODY : NAMES_EMPTY;
 
     if (seen_names(c) != names)
         set_names(c, names, NULL);

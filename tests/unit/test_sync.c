@@ -352,6 +352,23 @@ static void strict_without_standbys_acknowledges_nothing(void **state)
     assert_int_equal(t.asked[DO_MARKER], 0);
 }
 
+/* The goal is another, and the record still promises strict. */
+static void strict_is_kept_until_it_is_taken_back(void **state)
+{
+    (void)state;
+    both_stream_in(DURABILITY_STRICT, 1);
+    told_run(&t, t.now_ms + 1000);
+    assert_int_equal(core_record(&t.core)->durability, DURABILITY_STRICT);
+    told_forget(&t);
+    order_durability(2, DURABILITY_ASYNC, 0);
+    while (core_record(&t.core)->durability == DURABILITY_STRICT) {
+        assert_int_not_equal(t.copy.names, NAMES_EMPTY);
+        told_run(&t, t.now_ms + 1);
+    }
+    told_run(&t, t.now_ms + 300);
+    assert_int_equal(t.copy.names, NAMES_EMPTY);
+}
+
 static void async_is_promised_at_once(void **state)
 {
     (void)state;
@@ -558,6 +575,7 @@ int main(void)
         TEST(in_strict_nobody_loses_its_place),
         TEST(two_copies_of_each_member_in_the_record_fit_one_pair),
         TEST(strict_without_standbys_acknowledges_nothing),
+        TEST(strict_is_kept_until_it_is_taken_back),
         TEST(async_is_promised_at_once),
         TEST(a_removed_member_leaves_the_pairs_first),
         TEST(enough_frozen_logs_let_a_candidate_take_over),
