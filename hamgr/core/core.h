@@ -134,6 +134,7 @@ struct core {
     bool is_removed;    /* a voter said that this member is none */
     bool is_outdated;   /* a newer incarnation of the cluster was heard */
     hm_ms ask_at_ms[HM_MEMBERS_MAX];           /* when to ask this slot (again) */
+    hm_ms keep_at_ms;                          /* when to keep the promises fresh */
     uint64_t incarnations[HM_MEMBERS_MAX];     /* of those who answered */
     uint64_t seen_incarnation[HM_MEMBERS_MAX]; /* of the slots when the view was last cleared */
     hm_ms

@@ -96,6 +96,11 @@ static void begin_freeze(struct core *c, const struct msg *request)
         c->freeze.is_frozen = false;
 }
 
+static bool is_from_self(const struct core *c, const struct msg *m)
+{
+    return m->from == c->self && m->from_incarnation == c->config.incarnation;
+}
+
 /* An answer goes to whoever asked; the own attempt hears its own voter at once. */
 static void deliver_answer(struct core *c, const struct msg *request, struct msg *answer)
 {
@@ -103,7 +108,7 @@ static void deliver_answer(struct core *c, const struct msg *request, struct msg
         begin_freeze(c, request);
         return;
     }
-    if (request->from == c->self && request->from_incarnation == c->config.incarnation) {
+    if (is_from_self(c, request)) {
         answer->from_incarnation = c->config.incarnation;
         note_answer(c, c->self, answer);
         return;
@@ -204,7 +209,10 @@ void core_take_persisted(struct core *c, bool is_ok)
     }
     if (is_ok && request.type == MSG_ACCEPT)
         core_notice_record(c);
-    deliver_answer(c, &request, &answer);
+    if (is_ok && request.type == MSG_ACCEPT && is_from_self(c, &request))
+        c->ask_at_ms[c->self] = c->now_ms; /* asked again, its lease counts from when others are */
+    else
+        deliver_answer(c, &request, &answer);
 
     memcpy(waiting, c->inbox, sizeof waiting[0] * n);
     c->inbox_n = 0;
@@ -364,7 +372,7 @@ static void note_answer(struct core *c, uint8_t from, const struct msg *m)
         } else
             note_higher(c, m);
         count_vote(c, from, m);
-    } else if (m->type == MSG_PREPARE_ANSWER && c->state == ST_RESCUE) {
+    } else if (m->type == MSG_PREPARE_ANSWER && (c->state == ST_FREEZE || c->state == ST_RESCUE)) {
         if (m->refusal == REFUSE_HIGHER_BALLOT)
             note_higher(c, m);
     } else if (m->type == MSG_FREEZE_ANSWER && c->state == ST_FREEZE) {

@@ -58,7 +58,11 @@ hm_ms core_jitter(struct core *c, unsigned doublings);
 
 /* rules.c */
 void core_decide(struct core *c);
+
+/* enter.c */
 void core_enter(struct core *c, enum core_state s);
+/* Nothing that was granted counts from here on, and no ballot up to this one is used again (R5). */
+void core_release(struct core *c, const struct ballot *ballot);
 
 /* wants.c */
 void core_want(struct core *c);
@@ -113,7 +117,6 @@ bool core_awaits_dead_end(const struct core *c);
 uint8_t core_rescue_source(const struct core *c, struct position *ret_upto);
 void core_begin_rescue(struct core *c);
 void core_want_rescued(struct core *c);
-void core_want_promises_kept(struct core *c);
 void core_end_rescue(struct core *c);
 
 /* sync.c */

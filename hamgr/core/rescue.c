@@ -50,8 +50,6 @@ void core_begin_rescue(struct core *c)
     c->rescue_from = core_rescue_source(c, &c->rescue_upto);
     c->attempt_until_ms =
         c->now_ms + 2 * c->config.rescue_timeout_ms; /* the adapter gives up first */
-    for (unsigned slot = 0; slot < HM_MEMBERS_MAX; slot++)
-        c->ask_at_ms[slot] = c->now_ms + core_heartbeat_ms(c) / 2;
 }
 
 /* The log ends where the copy now says; the record must begin its next stretch there. */
@@ -75,26 +73,6 @@ void core_want_rescued(struct core *c)
     e->copy.member = c->rescue_from;
     e->copy.ballot = c->mine;
     e->copy.upto = c->rescue_upto;
-}
-
-/* Whoever is asked again keeps its promise fresh: for a heartbeat it encourages nobody else. */
-void core_want_promises_kept(struct core *c)
-{
-    uint16_t slots = record_electorate(core_base(c));
-
-    for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++) {
-        struct msg m = { .type = MSG_PREPARE, .seq = c->attempt_seq, .ballot = c->mine };
-
-        if ((slots & core_slot_bit(slot)) == 0 || c->now_ms >= c->attempt_until_ms ||
-            !core_due(c, c->ask_at_ms[slot]))
-            continue;
-        c->ask_at_ms[slot] = c->now_ms + core_heartbeat_ms(c) / 2;
-        (void)core_due(c, c->ask_at_ms[slot]);
-        if (slot == c->self)
-            core_ask_own_voter(c, &m);
-        else
-            core_send_to(c, slot, &m);
-    }
 }
 
 bool core_gives_log(const struct core *c, uint64_t incarnation, const struct ballot *ballot,

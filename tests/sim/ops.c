@@ -73,7 +73,8 @@ static int64_t first_delay_us(struct sim *w, unsigned int service, const struct 
     case DO_PROMOTE:
         return is_redis ? sim_draw(w, 500, 3000) : sim_draw(w, 5 * SIM_MS, 60 * SIM_MS);
     case DO_FREEZE:
-        return is_redis ? sim_draw(w, 300, 2000) : sim_draw(w, 2 * SIM_MS, 20 * SIM_MS);
+        return is_redis ? sim_draw(w, 300, 2000)
+                        : sim_draw(w, w->plan.freeze_us / 10, w->plan.freeze_us);
     case DO_CHECKPOINT:
         return is_redis ? 1000 : sim_draw_time(w, 60 * SIM_MS) + 10 * SIM_MS;
     case DO_SET_NAMES:

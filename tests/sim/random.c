@@ -12,8 +12,8 @@ static void draw_shape(struct sim *w)
     static const struct {
         uint8_t chance, db, witness, spare;
     } shapes[] = {
-        { 36, 2, 1, 0 }, { 22, 3, 0, 0 }, { 18, 3, 2, 0 }, { 6, 2, 2, 0 },
-        { 5, 2, 1, 1 },  { 5, 1, 0, 2 },  { 4, 3, 1, 0 },  { 4, 3, 0, 1 },
+        { 34, 2, 1, 0 }, { 21, 3, 0, 0 }, { 17, 3, 2, 0 }, { 6, 2, 2, 0 }, { 5, 2, 1, 1 },
+        { 5, 1, 0, 2 },  { 4, 3, 1, 0 },  { 4, 3, 0, 1 },  { 4, 5, 0, 0 },
     };
     int64_t draw = sim_draw(w, 0, 99);
 
@@ -129,6 +129,9 @@ void sim_draw_plan(struct sim *w)
     p->checkpointer_us = sim_chance(w, 200000) ? 80 * SIM_MS : 15 * SIM_MS;
     p->redis_saves_ppm = sim_chance(w, 500000) ? 800000 : 0;
     p->probe_late_us = sim_chance(w, 300000) ? 300 * SIM_MS : 10 * SIM_MS;
+    p->freeze_us = p->profile >= PROFILE_MIXED && sim_chance(w, 100000)
+                       ? sim_draw(w, 100 * SIM_MS, 1500 * SIM_MS)
+                       : 20 * SIM_MS;
     p->stream_timeout_us = sim_draw(w, 600, 4000) * SIM_MS;
     p->persist_fail_ppm = p->profile >= PROFILE_HARSH && sim_chance(w, 150000) ? 10000 : 0;
     if (p->profile == PROFILE_CALM) { /* usual servers: these are measured */

@@ -346,6 +346,7 @@ struct sim_plan {
     uint32_t op_fail_ppm;     /* an operation on a copy fails */
     uint32_t redis_saves_ppm; /* a restart finds a snapshot */
     int64_t probe_late_us;
+    int64_t freeze_us; /* that ending a WAL receiver takes at most, where hosts are slow */
     int64_t stream_timeout_us;
     int16_t priority[SIM_HOSTS_MAX];
     bool is_nofailover[SIM_HOSTS_MAX];

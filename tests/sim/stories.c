@@ -27,130 +27,139 @@ struct story {
     uint8_t promotions_min, promotions_max;
     int64_t gap_max_ms; /* that clients may have met before all is healed */
     bool is_lossless;   /* no promotion without what clients had heard of, in async neither */
+    hm_ms ttl_ms;       /* six heartbeats; 0: 1500 */
+    int64_t freeze_ms;  /* ending a WAL receiver may take so long; 0: as usual */
+    int64_t write_ms;   /* a durable write of a voter takes about so long; 0: as usual */
 };
 
 /* clang-format off */
 static const struct story stories[] = {
     { "host-lost", "the primary's host loses power; a standby takes over when the lease has run out",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_HOST_LOST, 0, 6000, ORDER_NONE } }, 1, 1, 1, 2200, false },
+      { { 100, FAULT_HOST_LOST, 0, 6000, ORDER_NONE } }, 1, 1, 1, 2200, false, 0, 0, 0 },
     { "host-lost-three", "the same with three databases and no witness",
       3, 0, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_HOST_LOST, 0, 6000, ORDER_NONE } }, NOT_FIRST, 1, 1, 2200, false },
+      { { 100, FAULT_HOST_LOST, 0, 6000, ORDER_NONE } }, NOT_FIRST, 1, 1, 2200, false, 0, 0, 0 },
     { "server-killed", "the postmaster dies; nobody waits for a lease",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_SERVER_KILLED, 0, 1000, ORDER_NONE } }, ANYBODY, 1, 2, 700, false },
+      { { 100, FAULT_SERVER_KILLED, 0, 1000, ORDER_NONE } }, ANYBODY, 1, 2, 700, false, 0, 0, 0 },
     { "backend-crashed", "a backend crashes; the server comes up as a standby",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_SERVER_CRASHED, 0, 1000, ORDER_NONE } }, ANYBODY, 1, 2, 1500, false },
+      { { 100, FAULT_SERVER_CRASHED, 0, 1000, ORDER_NONE } }, ANYBODY, 1, 2, 1500, false, 0, 0, 0 },
     { "switchover", "the operator hands the primary over",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_NONE, 0, 0, ORDER_SWITCHOVER } }, 1, 1, 1, 700, false },
+      { { 100, FAULT_NONE, 0, 0, ORDER_SWITCHOVER } }, 1, 1, 1, 700, false, 0, 0, 0 },
     { "switchover-and-back", "and back again",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
       { { 100, FAULT_NONE, 0, 0, ORDER_SWITCHOVER }, { 8000, FAULT_NONE, 0, 0, ORDER_SWITCHOVER } },
-      0, 2, 2, 700, false },
+      0, 2, 2, 700, false, 0, 0, 0 },
     { "switchover-to-the-deaf", "the successor does not hear that the lease is its own: the primary goes on",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
       { { 100, FAULT_DEAF, 1, 9000, ORDER_NONE }, { 110, FAULT_NONE, 0, 0, ORDER_SWITCHOVER } },
-      0, 1, 1, 8000, false },
+      0, 1, 1, 8000, false, 0, 0, 0 },
     { "quorum-blip", "the primary's host is cut off for less than a lease: nothing happens",
       2, 1, DURABILITY_ASYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_BLIP, 0, 500, ORDER_NONE } }, 0, 0, 0, 800, false },
+      { { 100, FAULT_BLIP, 0, 500, ORDER_NONE } }, 0, 0, 0, 800, false, 0, 0, 0 },
     { "cut-off", "the primary's host is cut off for long: the other takes over, the old one follows",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_ISOLATED, 0, 6000, ORDER_NONE } }, 1, 1, 1, 2200, false },
+      { { 100, FAULT_ISOLATED, 0, 6000, ORDER_NONE } }, 1, 1, 1, 2200, false, 0, 0, 0 },
     { "partition-one-way", "the primary's host speaks and cannot hear: it says that it gave up",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_DEAF, 0, 6000, ORDER_NONE } }, 1, 1, 1, 2200, false },
+      { { 100, FAULT_DEAF, 0, 6000, ORDER_NONE } }, 1, 1, 1, 2200, false, 0, 0, 0 },
     { "partition-one-way-dumb", "it can hear and cannot speak",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_DUMB, 0, 6000, ORDER_NONE } }, 1, 1, 1, 2200, false },
+      { { 100, FAULT_DUMB, 0, 6000, ORDER_NONE } }, 1, 1, 1, 2200, false, 0, 0, 0 },
     { "witness-lost", "the witness is lost: nobody notices",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_WITNESS_LOST, 2, 6000, ORDER_NONE } }, 0, 0, 0, 300, false },
+      { { 100, FAULT_WITNESS_LOST, 2, 6000, ORDER_NONE } }, 0, 0, 0, 300, false, 0, 0, 0 },
     { "standby-lost", "a standby is lost: commits stall for no longer than the lease",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_HOST_LOST, 1, 6000, ORDER_NONE } }, 0, 0, 0, 2800, false },
+      { { 100, FAULT_HOST_LOST, 1, 6000, ORDER_NONE } }, 0, 0, 0, 2800, false, 0, 0, 0 },
     { "daemon-restarted", "hamgrd of the primary is upgraded: nobody notices",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_DAEMON_KILLED, 0, 100, ORDER_NONE } }, 0, 0, 0, 300, false },
+      { { 100, FAULT_DAEMON_KILLED, 0, 100, ORDER_NONE } }, 0, 0, 0, 300, false, 0, 0, 0 },
     { "daemon-frozen", "hamgrd of the primary stands still for long: hamgr-fence keeps the deadline",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_DAEMON_PAUSED, 0, 6000, ORDER_NONE } }, 1, 1, 1, 2500, false },
+      { { 100, FAULT_DAEMON_PAUSED, 0, 6000, ORDER_NONE } }, 1, 1, 1, 2500, false, 0, 0, 0 },
     { "both-hosts-rebooted", "everything loses power and comes back",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_ALL_LOST, 0, 1000, ORDER_NONE } }, ANYBODY, 1, 3, 15000, false },
+      { { 100, FAULT_ALL_LOST, 0, 1000, ORDER_NONE } }, ANYBODY, 1, 3, 15000, false, 0, 0, 0 },
     { "disk-hung", "the primary's disk hangs: it hands over to the standby",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_DISK_HUNG, 0, 9000, ORDER_NONE } }, ANYBODY, 0, 2, 9500, false },
+      { { 100, FAULT_DISK_HUNG, 0, 9000, ORDER_NONE } }, ANYBODY, 0, 2, 9500, false, 0, 0, 0 },
     { "server-hung", "the primary answers nothing, and is proved to hang: it hands over",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_SERVER_HUNG, 0, 9000, ORDER_NONE } }, ANYBODY, 1, 2, 4500, false },
+      { { 100, FAULT_SERVER_HUNG, 0, 9000, ORDER_NONE } }, ANYBODY, 1, 2, 4500, false, 0, 0, 0 },
     { "overloaded", "the primary is only late: nobody takes over, however long it lasts",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_OVERLOADED, 0, 14000, ORDER_NONE } }, 0, 0, 0, 300, false },
+      { { 100, FAULT_OVERLOADED, 0, 14000, ORDER_NONE } }, 0, 0, 0, 300, false, 0, 0, 0 },
     { "disk-full", "the primary's disk is full: it hands over to a standby that has room",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_DISK_FULL, 0, 9000, ORDER_NONE } }, ANYBODY, 1, 2, 4500, false },
+      { { 100, FAULT_DISK_FULL, 0, 9000, ORDER_NONE } }, ANYBODY, 1, 2, 4500, false, 0, 0, 0 },
     { "paused-while-cut-off", "a paused cluster does nothing while its primary is cut off",
       2, 1, DURABILITY_ASYNC, SERVICE_POSTGRES,
       { { 100, FAULT_NONE, 0, 0, ORDER_PAUSE }, { 1500, FAULT_ISOLATED, 0, 5000, ORDER_NONE } },
-      0, 0, 0, 300, false },
+      0, 0, 0, 300, false, 0, 0, 0 },
     { "voter-file-lost", "a standby's voter file is lost: it is silent until it is replaced",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_FILE_LOST, 1, 500, ORDER_NONE } }, 0, 0, 0, 5000, false },
+      { { 100, FAULT_FILE_LOST, 1, 500, ORDER_NONE } }, 0, 0, 0, 5000, false, 0, 0, 0 },
     { "log-gone", "the log that a standby needs is gone: it is cloned, and commits wait no longer than a lease",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_LOG_GONE, 1, 500, ORDER_NONE } }, 0, 0, 0, 2500, false },
+      { { 100, FAULT_LOG_GONE, 1, 500, ORDER_NONE } }, 0, 0, 0, 2500, false, 0, 0, 0 },
     { "copy-given-up", "the operator has a standby made anew",
       3, 0, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_REBUILD, 1, 500, ORDER_NONE } }, 0, 0, 0, 2500, false },
+      { { 100, FAULT_REBUILD, 1, 500, ORDER_NONE } }, 0, 0, 0, 2500, false, 0, 0, 0 },
     { "two-logs-gone", "two standbys must be cloned: one after the other",
       3, 0, DURABILITY_ASYNC, SERVICE_POSTGRES,
       { { 100, FAULT_LOG_GONE, 1, 500, ORDER_NONE }, { 110, FAULT_LOG_GONE, 2, 500, ORDER_NONE } },
-      0, 0, 0, 300, false },
+      0, 0, 0, 300, false, 0, 0, 0 },
     { "primary-made-by-hand", "a standby is made a primary past every guard: it is cloned, and has nothing to say",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
-      { { 100, FAULT_FORGED, 1, 3000, ORDER_NONE } }, 0, 0, 0, 2500, false },
+      { { 100, FAULT_FORGED, 1, 3000, ORDER_NONE } }, 0, 0, 0, 2500, false, 0, 0, 0 },
     { "primary-made-by-hand-async", "the same where its log would be the longest when the primary dies",
       3, 0, DURABILITY_ASYNC, SERVICE_POSTGRES,
       { { 100, FAULT_FORGED, 1, 3000, ORDER_NONE }, { 3400, FAULT_HOST_LOST, 0, 5000, ORDER_NONE } },
-      2, 1, 1, 2500, false },
+      2, 1, 1, 2500, false, 0, 0, 0 },
     { "redis-killed", "redis-server dies and comes back empty: a replica takes over",
       2, 1, DURABILITY_SYNC, SERVICE_REDIS,
-      { { 100, FAULT_SERVER_KILLED, 0, 1000, ORDER_NONE } }, 1, 1, 1, 1000, false },
+      { { 100, FAULT_SERVER_KILLED, 0, 1000, ORDER_NONE } }, 1, 1, 1, 1000, false, 0, 0, 0 },
     { "redis-switchover", "a planned change of the Redis primary",
       2, 1, DURABILITY_SYNC, SERVICE_REDIS,
-      { { 100, FAULT_NONE, 0, 0, ORDER_SWITCHOVER } }, 1, 1, 1, 500, false },
+      { { 100, FAULT_NONE, 0, 0, ORDER_SWITCHOVER } }, 1, 1, 1, 500, false, 0, 0, 0 },
     { "tail-rescued", "async: what the standby lacks is taken from the files of the server that died",
       2, 1, DURABILITY_ASYNC, SERVICE_POSTGRES,
       { { 100, FAULT_DISK_SLOW, 1, 60, ORDER_NONE }, { 150, FAULT_SERVER_KILLED, 0, 1000, ORDER_NONE } },
-      1, 1, 1, 900, true },
+      1, 1, 1, 900, true, 0, 0, 0 },
     { "tail-rescued-of-three", "with three databases the one that fetches is not disturbed by the other",
       3, 0, DURABILITY_ASYNC, SERVICE_POSTGRES,
       { { 100, FAULT_DISK_SLOW, 1, 60, ORDER_NONE }, { 101, FAULT_DISK_SLOW, 2, 60, ORDER_NONE },
         { 150, FAULT_SERVER_KILLED, 0, 1000, ORDER_NONE } },
-      NOT_FIRST, 1, 1, 1200, true },
+      NOT_FIRST, 1, 1, 1200, true, 0, 0, 0 },
     { "removed-while-away", "a member is removed while its host is off; when it is back, it is told",
       3, 0, DURABILITY_SYNC, SERVICE_POSTGRES,
       { { 100, FAULT_HOST_LOST, 2, 8000, ORDER_NONE }, { 4000, FAULT_NONE, 2, 0, ORDER_MEMBER_REMOVE } },
-      0, 0, 0, 2200, false },
+      0, 0, 0, 2200, false, 0, 0, 0 },
     { "switchover-to-the-dead", "a switchover to a member that has just died: the primary goes on",
       2, 1, DURABILITY_ASYNC, SERVICE_POSTGRES,
       { { 100, FAULT_HOST_LOST, 1, 9000, ORDER_NONE },
         { 300, FAULT_NONE, 0, 0, ORDER_SWITCHOVER } },
-      0, 1, 1, 2500, false },
+      0, 1, 1, 2500, false, 0, 0, 0 },
     { "switchover-to-the-dead-sync", "the same where commits wait for it",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
       { { 100, FAULT_HOST_LOST, 1, 9000, ORDER_NONE },
         { 300, FAULT_NONE, 0, 0, ORDER_SWITCHOVER } },
-      0, 1, 1, 4000, false },
+      0, 1, 1, 4000, false, 0, 0, 0 },
     { "disk-full-and-killed", "the primary cannot write its votes, an order, and then its server dies",
       2, 1, DURABILITY_SYNC, SERVICE_POSTGRES,
       { { 100, FAULT_DISK_FULL, 0, 9000, ORDER_NONE }, { 300, FAULT_NONE, 0, 0, ORDER_SWITCHOVER },
         { 3000, FAULT_SERVER_KILLED, 0, 1000, ORDER_NONE } },
-      1, 1, 1, 700, false },
+      1, 1, 1, 700, false, 0, 0, 0 },
+    { "host-lost-slow-freezes", "five databases on hosts so slow that the receivers take long to end",
+      5, 0, DURABILITY_SYNC, SERVICE_POSTGRES,
+      { { 100, FAULT_HOST_LOST, 0, 14000, ORDER_NONE } }, NOT_FIRST, 1, 1, 3500, false, 600, 900, 0 },
+    { "host-lost-slow-votes", "the votes of all members are written slowly, and the lease is short",
+      3, 0, DURABILITY_SYNC, SERVICE_POSTGRES,
+      { { 100, FAULT_HOST_LOST, 0, 14000, ORDER_NONE } }, NOT_FIRST, 1, 1, 6000, false, 400, 0, 330 },
 };
 /* clang-format on */
 
@@ -163,8 +172,8 @@ static void plan(struct sim *w, const struct story *t)
     p->witness_n = t->witness_n;
     p->services_n = 1;
     p->kind[0] = t->kind;
-    p->ttl_ms = 1500;
-    p->heartbeat_ms = 250;
+    p->ttl_ms = t->ttl_ms != 0 ? t->ttl_ms : 1500;
+    p->heartbeat_ms = p->ttl_ms / 6;
     p->durability = t->durability;
     p->sync_standbys = 1;
     p->max_lag_bytes = 1u << 20;
@@ -172,6 +181,7 @@ static void plan(struct sim *w, const struct story *t)
     p->sender_us = 30 * SIM_MS;
     p->checkpointer_us = 15 * SIM_MS;
     p->probe_late_us = 5 * SIM_MS;
+    p->freeze_us = t->freeze_ms != 0 ? t->freeze_ms * SIM_MS : 20 * SIM_MS;
     p->stream_timeout_us = 2 * SIM_S;
     p->stall_timeout_ms = 3000;
     p->crash_wait_ms = 500;
@@ -262,6 +272,8 @@ static int tell(struct sim *w, uint32_t i)
     w->story = i;
     plan(w, t);
     sim_draw_world(w);
+    for (uint32_t h = 0; h < w->hosts_n && t->write_ms != 0; h++)
+        w->host[h].write_us = t->write_ms * SIM_MS;
     for (uint32_t k = 0; k < STEPS_MAX; k++)
         if (t->steps[k].at_ms != 0)
             sim_at(w, SETTLED_S * SIM_S + t->steps[k].at_ms * SIM_MS, EV_STORY, 0, SIM_NOWHERE, k,
