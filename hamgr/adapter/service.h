@@ -61,7 +61,7 @@ struct service_config {
     struct service_host host;
 };
 
-enum { SERVICE_SLOTS_MAX = 16, SERVICE_DROPS_MAX = 4 };
+enum { SERVICE_SLOTS_MAX = 16, SERVICE_DROPS_MAX = 4, SERVICE_FOREIGN_MAX = 4 };
 
 /* A replication slot that this member keeps for another copy. */
 struct service_slot {
@@ -126,7 +126,9 @@ struct service_facts {
     struct service_slot slot[SERVICE_SLOTS_MAX];
     size_t drops_n;
     struct service_drop drop[SERVICE_DROPS_MAX]; /* the newest last */
-    hm_ms answered_ms;                           /* boot time of the newest answer; 0: never */
+    size_t foreign_n; /* slots of others that nobody uses and that hold back log: never dropped */
+    struct service_slot foreign[SERVICE_FOREIGN_MAX];
+    hm_ms answered_ms; /* boot time of the newest answer; 0: never */
 };
 
 /* What `hamgr check` found about one thing, and the next step where it is not right. */

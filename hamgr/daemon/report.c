@@ -145,6 +145,7 @@ static int add_slots(json_t *j, const struct service_facts *f)
         set(j, "slot_max_bytes", f->slot_max_bytes != 0 ? bytes(f->slot_max_bytes) : json_null());
 
     rc |= set(j, "slots", report_slots(f));
+    rc |= set(j, "foreign_slots", report_foreign_slots(f));
     return rc | set(j, "dropped_slots", report_dropped_slots(f));
 }
 

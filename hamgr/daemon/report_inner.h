@@ -31,6 +31,7 @@ uint64_t report_primary_offset(const struct report_service *s);
  * back (report_slots.c). The caller owns them; NULL: no memory. */
 json_t *report_slots(const struct service_facts *f);
 json_t *report_dropped_slots(const struct service_facts *f);
+json_t *report_foreign_slots(const struct service_facts *f);
 
 /* Voters of the record, and those heard within the lease time. */
 void report_voters(const struct report *r, const struct report_service *s, unsigned *ret_n,

@@ -25,6 +25,21 @@ json_t *report_slots(const struct service_facts *f)
     return NULL;
 }
 
+json_t *report_foreign_slots(const struct service_facts *f)
+{
+    json_t *list = json_array();
+    int rc = 0;
+
+    for (size_t i = 0; i < f->foreign_n; i++)
+        rc |= json_array_append_new(list,
+                                    json_pack("{s:s,s:I}", "name", f->foreign[i].name, "held_bytes",
+                                              (json_int_t)f->foreign[i].held_bytes));
+    if (rc == 0)
+        return list;
+    json_decref(list);
+    return NULL;
+}
+
 json_t *report_dropped_slots(const struct service_facts *f)
 {
     json_t *list = json_array();

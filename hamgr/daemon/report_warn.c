@@ -426,6 +426,11 @@ static void about_slots(struct lines *l, const struct report_service *s)
                  slot->is_active ? "streams, but may hold only" : "is dropped above",
                  size(f->slot_max_bytes, most));
     }
+    for (size_t i = 0; i < f->foreign_n; i++)
+        warn(l,
+             "%s: on %s a slot that nobody uses keeps %s of log: drop it with: "
+             "SELECT pg_drop_replication_slot('%s')",
+             name, node, size(f->foreign[i].held_bytes, held), f->foreign[i].name);
 }
 
 /* "; 3 sessions wait: start db2, 'hamgr status' there says what it lacks" */

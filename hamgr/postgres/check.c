@@ -48,7 +48,7 @@ struct asking {
     struct service *s; /* borrowed */
     service_checked *then;
     void *ctx;
-    struct service_finding findings[HM_ARRAY_LEN(checks) + 2 + CHECK_RIGHTS_MAX];
+    struct service_finding findings[HM_ARRAY_LEN(checks) + 2 + CHECK_RIGHTS_MAX + CHECK_SLOTS_MAX];
     size_t n;
 };
 
@@ -149,6 +149,20 @@ static void fail(const struct asking *a, const char *why)
     a->then(a->ctx, &f, 1);
 }
 
+static void slots_told(void *ctx, enum conn_outcome outcome, const PGresult *result,
+                       const char *why)
+{
+    struct asking *a = ctx;
+
+    if (outcome != CONN_ANSWERED) {
+        fail(a, why);
+    } else {
+        a->n += check_slots(result, &a->findings[a->n]);
+        a->then(a->ctx, a->findings, a->n);
+    }
+    free(a);
+}
+
 static void rights_told(void *ctx, enum conn_outcome outcome, const PGresult *result,
                         const char *why)
 {
@@ -158,7 +172,9 @@ static void rights_told(void *ctx, enum conn_outcome outcome, const PGresult *re
         fail(a, why);
     } else {
         a->n += check_rights(a->s->config.service->replication_user, result, &a->findings[a->n]);
-        a->then(a->ctx, a->findings, a->n);
+        if (conn_ask(a->s->watch, check_slots_sql, CHECK_TIMEOUT_MS, slots_told, a))
+            return;
+        fail(a, "it is not connected");
     }
     free(a);
 }

@@ -15,7 +15,9 @@
 enum {
     ROUND_MS = 5000,
     SOON_MS = 1500,  /* something changed, or a limit is near */
+    URGENT_MS = 500, /* the disk is short */
     HASTEN_MS = 200, /* members changed */
+    FOREIGN_TOLD_MS = 3600000,
     ASK_MS = 5000,
     CHECKPOINT_MS = 600000,
     NEAR_PERCENT = 25, /* free, of the disk of the log: looked at more often */
@@ -39,6 +41,10 @@ struct slots {
     bool is_under_way; /* a round */
     bool is_near;      /* a limit */
     bool has_changed;  /* in this round, other than by advancing */
+    hm_ms ended_ms;    /* the newest round */
+    hm_ms next_ms;     /* the next one begins; until then only the disk is looked at */
+    struct slots_pace pace;
+    hm_ms foreign_told_ms; /* 0: there are none that hold back log */
     struct log_repeat trouble;
     struct service_facts facts; /* of it only what slots_describe() gives */
 };
@@ -64,7 +70,9 @@ static void end_round(struct slots *l)
     l->conn = NULL;
     l->n = l->at = 0;
     l->has_changed = false;
-    arm(l->timer, is_soon ? SOON_MS : ROUND_MS);
+    l->ended_ms = clock_boot_ms();
+    l->next_ms = l->ended_ms + (is_soon ? SOON_MS : ROUND_MS);
+    arm(l->timer, hm_min_ms(is_soon ? SOON_MS : ROUND_MS, slots_pause_ms(l->disk.free)));
 }
 
 static void give_up_round(struct slots *l)
@@ -227,28 +235,72 @@ static void take_step(struct slots *l)
 /* --- what is there -----------------------------------------------------------------------------
  */
 
+/* Ours first: of the others only some are told. Those of a backup end with its connection. */
 static const char look_sql[] =
     "SELECT p.lsn - '0/0', slot_name, active, wal_status = 'lost', restart_lsn - '0/0'"
     " FROM (SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()"
     "   ELSE pg_current_wal_lsn() END AS lsn) p"
-    " LEFT JOIN pg_replication_slots ON slot_type = 'physical' AND slot_name LIKE 'hamgr\\_%'";
+    " LEFT JOIN pg_replication_slots ON NOT temporary"
+    " ORDER BY slot_name LIKE 'hamgr\\_%' DESC, restart_lsn";
 enum { SEEN_END, SEEN_NAME, SEEN_ACTIVE, SEEN_LOST, SEEN_RESTART };
 
-static void read_slots(const PGresult *result, struct slots_seen *seen)
+static void read_slot(const PGresult *result, int row, struct slot *slot)
+{
+    *slot = (struct slot){ .is_active = PQgetvalue(result, row, SEEN_ACTIVE)[0] == 't',
+                           .is_lost = PQgetvalue(result, row, SEEN_LOST)[0] == 't',
+                           .restart = strtoull(PQgetvalue(result, row, SEEN_RESTART), NULL, 10) };
+    (void)snprintf(slot->name, sizeof slot->name, "%s", PQgetvalue(result, row, SEEN_NAME));
+}
+
+/* A slot of another naming is nobody's business but the administrator's; who does not use it any
+ * more should know what it costs. */
+static void note_foreign(struct slots *l, const struct slots_seen *seen, const struct slot *slot)
+{
+    struct service_facts *f = &l->facts;
+    struct service_slot *fact;
+
+    if (slot->is_active || slot_held(seen, slot) == 0 || f->foreign_n == SERVICE_FOREIGN_MAX)
+        return;
+    fact = &f->foreign[f->foreign_n++];
+    *fact = (struct service_slot){ .held_bytes = slot_held(seen, slot) };
+    memcpy(fact->name, slot->name, sizeof fact->name);
+}
+
+static void tell_foreign(struct slots *l)
+{
+    const struct service_facts *f = &l->facts;
+    hm_ms now_ms = clock_boot_ms();
+
+    if (f->foreign_n == 0)
+        l->foreign_told_ms = 0;
+    if (f->foreign_n == 0 ||
+        (l->foreign_told_ms != 0 && now_ms < l->foreign_told_ms + FOREIGN_TOLD_MS))
+        return;
+    l->foreign_told_ms = now_ms;
+    for (size_t i = 0; i < f->foreign_n; i++)
+        log_warn("slot unused service=%s slot=%s held_bytes=%llu: nobody streams by it: drop it "
+                 "with: SELECT pg_drop_replication_slot('%s')",
+                 l->s->config.service->name, f->foreign[i].name,
+                 (unsigned long long)f->foreign[i].held_bytes, f->foreign[i].name);
+}
+
+static void read_slots(struct slots *l, const PGresult *result, struct slots_seen *seen)
 {
     *seen = (struct slots_seen){ .n = 0 };
-    for (int i = 0; i < PQntuples(result) && seen->n < SLOTS_MAX; i++) {
-        struct slot *slot = &seen->slot[seen->n];
+    l->facts.foreign_n = 0;
+    for (int i = 0; i < PQntuples(result); i++) {
+        struct slot slot;
 
         seen->end = strtoull(PQgetvalue(result, i, SEEN_END), NULL, 10);
         if (PQgetisnull(result, i, SEEN_NAME) != 0)
             continue;
-        (void)snprintf(slot->name, sizeof slot->name, "%s", PQgetvalue(result, i, SEEN_NAME));
-        slot->is_active = PQgetvalue(result, i, SEEN_ACTIVE)[0] == 't';
-        slot->is_lost = PQgetvalue(result, i, SEEN_LOST)[0] == 't';
-        slot->restart = strtoull(PQgetvalue(result, i, SEEN_RESTART), NULL, 10);
-        seen->n++;
+        read_slot(result, i, &slot);
+        if (!slots_is_ours(slot.name))
+            note_foreign(l, seen, &slot);
+        else if (seen->n < SLOTS_MAX)
+            seen->slot[seen->n++] = slot;
     }
+    tell_foreign(l);
 }
 
 static void note_facts(struct slots *l, const struct slots_seen *seen)
@@ -276,7 +328,7 @@ static bool is_limit_near(const struct slots_world *w, const struct slots_seen *
     for (size_t i = 0; i < seen->n; i++)
         if (w->max_bytes != 0 && slot_held(seen, &seen->slot[i]) > w->max_bytes / 2)
             return true;
-    return false;
+    return slots_disk_is_short(w);
 }
 
 /* Whose slot was dropped streams again. */
@@ -304,17 +356,23 @@ static bool may_look(const struct service *s)
            (seen->state == COPY_PRIMARY && s->record.holder == s->self);
 }
 
+static struct slots_world world_of(const struct slots *l)
+{
+    return (struct slots_world){ .record = &l->s->record,
+                                 .self = l->s->self,
+                                 .timeline = l->s->seen.at.timeline,
+                                 .max_bytes = l->s->config.service->slot_max_bytes,
+                                 .disk_size = l->disk.size,
+                                 .disk_free = l->disk.free,
+                                 .full_ms = slots_full_ms(&l->pace),
+                                 .now_ms = clock_boot_ms() };
+}
+
 static void plan(struct slots *l, const struct slots_seen *seen)
 {
     const struct service_host *host = &l->s->config.host;
     struct gossip peer[HM_MEMBERS_MAX];
-    struct slots_world w = { .record = &l->s->record,
-                             .self = l->s->self,
-                             .timeline = l->s->seen.at.timeline,
-                             .max_bytes = l->s->config.service->slot_max_bytes,
-                             .disk_size = l->disk.size,
-                             .disk_free = l->disk.free,
-                             .now_ms = clock_boot_ms() };
+    struct slots_world w = world_of(l);
 
     for (uint8_t m = 0; m < HM_MEMBERS_MAX; m++)
         if (host->look_at_peer != NULL && host->look_at_peer(host->ctx, m, &peer[m]))
@@ -335,7 +393,7 @@ static void told(void *ctx, enum conn_outcome outcome, const PGresult *result, c
         give_up_round(l);
         return;
     }
-    read_slots(result, &seen);
+    read_slots(l, result, &seen);
     plan(l, &seen);
     if (l->n == 0)
         (void)log_repeat_ends(&l->trouble);
@@ -382,10 +440,21 @@ static void looked_at_disk(struct worker_job *base)
                                   .on_down = down,
                                   .ctx = l };
 
-    if (!may_look(l->s) || conn_new(&config, &l->conn, NULL) != HM_OK)
+    struct slots_world w;
+    hm_ms now_ms = clock_boot_ms();
+
+    slots_note_free(&l->pace, l->disk.free, now_ms);
+    w = world_of(l);
+    if (slots_disk_is_short(&w))
+        l->next_ms = hm_min_ms(l->next_ms, l->ended_ms + URGENT_MS);
+    if (now_ms < l->next_ms) {
+        l->is_under_way = false;
+        arm(l->timer, hm_min_ms(l->next_ms - now_ms, slots_pause_ms(l->disk.free)));
+    } else if (!may_look(l->s) || conn_new(&config, &l->conn, NULL) != HM_OK) {
         give_up_round(l);
-    else
+    } else {
         conn_open(l->conn, false);
+    }
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
@@ -409,7 +478,10 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 void slots_hasten(struct slots *l)
 {
-    if (l != NULL && !l->is_under_way)
+    if (l == NULL)
+        return;
+    l->next_ms = 0;
+    if (!l->is_under_way)
         arm(l->timer, HASTEN_MS);
 }
 
@@ -420,6 +492,8 @@ void slots_describe(const struct slots *l, struct service_facts *ret)
     memcpy(ret->slot, l->facts.slot, sizeof ret->slot);
     ret->drops_n = l->facts.drops_n;
     memcpy(ret->drop, l->facts.drop, sizeof ret->drop);
+    ret->foreign_n = l->facts.foreign_n;
+    memcpy(ret->foreign, l->facts.foreign, sizeof ret->foreign);
 }
 
 enum hm_rc slots_new(struct service *s, struct slots **ret, struct hm_err *err)

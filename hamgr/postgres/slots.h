@@ -2,12 +2,16 @@
  * copy, so that whoever becomes primary has the log that the others still need.
  *
  * slots_plan.c compares what is there with what the members told, and says what is to be done; it
- * is pure. slots.c asks the server and does it. Only slots of our naming are looked at.
+ * is pure. slots.c asks the server and does it. Slots of another naming are left alone: those that
+ * nobody uses are told.
  *
- * A slot is dropped when its member left the cluster, or streams as another copy, for a while; when
+ * A slot is dropped when its member left the cluster, or has another copy by now, for a while; when
  * it holds back more than slot_max_bytes; and when the disk of the log runs short and it holds back
  * a good part of that. Who streams by it is cut off only if that makes no headway, or if there is
- * no other way to keep the disk from filling up. */
+ * no other way to keep the disk from filling up.
+ *
+ * The disk is looked at the more often the less is free: none is so fast that it could fill up
+ * between two looks. */
 #ifndef HAMGR_POSTGRES_SLOTS_H
 #define HAMGR_POSTGRES_SLOTS_H
 
@@ -21,6 +25,21 @@ enum {
     SLOTS_STILL_MS = 60000,  /* a stream without headway for so long is hopeless */
     SLOTS_FREE_PERCENT = 10, /* free, of the disk of the log: less is short */
     SLOTS_PART_PERCENT = 5,  /* of that disk: to drop a slot that holds back less is no help */
+    SLOTS_REACT_MS = 3000,   /* a disk that is full within so long is short, whatever is free: to
+                              * drop a slot takes a checkpoint */
+    SLOTS_FASTEST = 400,     /* MiB that are written in a second at most ... */
+    SLOTS_LOOKS = 4,         /* ... and at least so many looks before all that is free is used */
+    SLOTS_PAUSE_MIN_MS = 250,
+    SLOTS_PAUSE_MAX_MS = 5000,
+    SLOTS_PACE_MS = 1000, /* files of the log are made one by one: a shorter time tells nothing */
+    SLOTS_PACE_MAX = 16,
+};
+
+/* How much was free at the newest looks. */
+struct slots_pace {
+    uint64_t free[SLOTS_PACE_MAX]; /* the newest last */
+    hm_ms at_ms[SLOTS_PACE_MAX];
+    size_t n;
 };
 
 struct slot {
@@ -43,6 +62,7 @@ struct slots_world {
     const struct gossip *peer[HM_MEMBERS_MAX]; /* NULL: not heard of late */
     uint64_t max_bytes;                        /* slot_max_bytes; 0: only the disk counts */
     uint64_t disk_size, disk_free;             /* of the log; 0, 0: not known */
+    hm_ms full_ms; /* until that is used up, as fast as now; HM_NEVER: it is not */
     hm_ms now_ms;
 };
 
@@ -63,7 +83,7 @@ enum slot_act {
     SLOT_CREATE,
     SLOT_ADVANCE,
     SLOT_DROP_REMOVED, /* the member left the cluster */
-    SLOT_DROP_STALE,   /* nobody will come back to it */
+    SLOT_DROP_STALE,   /* of a former copy */
     SLOT_DROP_LOST,    /* PostgreSQL made it useless */
     SLOT_DROP_LIMIT,   /* more than slot_max_bytes */
     SLOT_DROP_DISK,    /* the disk runs short */
@@ -83,6 +103,16 @@ enum { SLOT_STEPS_MAX = SLOTS_MAX + HM_MEMBERS_MAX };
 /* Bytes that a slot holds back. */
 uint64_t slot_held(const struct slots_seen *seen, const struct slot *slot);
 bool slots_disk_is_short(const struct slots_world *w);
+/* hamgr_SOMEBODY_ and sixteen digits: nobody else names a slot so. */
+bool slots_is_ours(const char *name);
+
+void slots_note_free(struct slots_pace *p, uint64_t free_bytes, hm_ms now_ms);
+/* In how many ms nothing is left, at the rate of the last seconds; HM_NEVER: it does not become
+ * less, or that is not known yet. */
+hm_ms slots_full_ms(const struct slots_pace *p);
+/* When to look again. */
+hm_ms slots_pause_ms(uint64_t free_bytes);
+
 /* Writes what is to be done, at most SLOT_STEPS_MAX, and returns how much; remembers `seen`. */
 size_t slots_plan(const struct slots_world *w, const struct slots_seen *seen,
                   struct slots_memory *memory, struct slot_step *steps);

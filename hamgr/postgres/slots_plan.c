@@ -23,7 +23,46 @@ static uint64_t part_of(uint64_t size, unsigned int percent)
 
 bool slots_disk_is_short(const struct slots_world *w)
 {
-    return w->disk_size != 0 && w->disk_free < part_of(w->disk_size, SLOTS_FREE_PERCENT);
+    return w->disk_size != 0 && (w->disk_free < part_of(w->disk_size, SLOTS_FREE_PERCENT) ||
+                                 w->full_ms < SLOTS_REACT_MS);
+}
+
+/* --- the pace of the disk ----------------------------------------------------------------------
+ */
+
+void slots_note_free(struct slots_pace *p, uint64_t free_bytes, hm_ms now_ms)
+{
+    if (p->n == SLOTS_PACE_MAX) {
+        p->n--;
+        memmove(&p->free[0], &p->free[1], p->n * sizeof p->free[0]);
+        memmove(&p->at_ms[0], &p->at_ms[1], p->n * sizeof p->at_ms[0]);
+    }
+    p->free[p->n] = free_bytes;
+    p->at_ms[p->n++] = now_ms;
+}
+
+hm_ms slots_full_ms(const struct slots_pace *p)
+{
+    size_t last = p->n - 1, first = last;
+    double lost;
+
+    if (p->n == 0)
+        return HM_NEVER;
+    while (first > 0 && p->at_ms[last] - p->at_ms[first] < SLOTS_PACE_MS)
+        first--;
+    if (p->at_ms[last] - p->at_ms[first] < SLOTS_PACE_MS || p->free[last] >= p->free[first])
+        return HM_NEVER;
+    lost = (double)(p->free[first] - p->free[last]) / (double)(p->at_ms[last] - p->at_ms[first]);
+    return (hm_ms)((double)p->free[last] / lost);
+}
+
+hm_ms slots_pause_ms(uint64_t free_bytes)
+{
+    uint64_t ms = free_bytes / ((uint64_t)SLOTS_LOOKS * SLOTS_FASTEST * (1 << 20) / 1000);
+
+    if (ms > SLOTS_PAUSE_MAX_MS)
+        return SLOTS_PAUSE_MAX_MS;
+    return ms < SLOTS_PAUSE_MIN_MS ? SLOTS_PAUSE_MIN_MS : (hm_ms)ms;
 }
 
 static struct slot_step *add(struct plan *p, enum slot_act act, const char *name, uint8_t member)
@@ -52,8 +91,7 @@ static void drop(struct plan *p, size_t at, enum slot_act act)
 /* --- who is there ------------------------------------------------------------------------------
  */
 
-/* hamgr_SOMEBODY_ and sixteen digits: nobody else names a slot so. */
-static bool is_ours(const char *name)
+bool slots_is_ours(const char *name)
 {
     size_t n = strlen(name);
 
@@ -76,20 +114,37 @@ static const struct gossip *whole_copy(const struct slots_world *w, uint8_t memb
     return NULL;
 }
 
-static bool streams_as_another(const struct plan *p, uint8_t member, uint64_t copy_id)
+/* A newer one of the same member is there. One that was made later holds back less; if it is not
+ * so, the one that stays holds back what the other would have. */
+static bool has_newer(const struct plan *p, const struct slot *slot, uint8_t member)
 {
-    const struct gossip *g = whole_copy(p->w, member);
-    uint8_t other;
     uint64_t other_id;
+    uint8_t other;
 
-    if (g != NULL)
-        return g->copy_id != copy_id;
-    for (size_t i = 0; i < p->seen->n; i++)
-        if (p->seen->slot[i].is_active &&
-            postgres_slot_parse(p->w->record, p->seen->slot[i].name, &other, &other_id) &&
-            other == member && other_id != copy_id)
+    for (size_t i = 0; i < p->seen->n; i++) {
+        const struct slot *candidate = &p->seen->slot[i];
+
+        if (candidate == slot ||
+            !postgres_slot_parse(p->w->record, candidate->name, &other, &other_id) ||
+            other != member)
+            continue;
+        if (candidate->is_active || candidate->restart > slot->restart ||
+            (candidate->restart == slot->restart && candidate > slot))
             return true;
+    }
     return false;
+}
+
+/* A copy that was made anew never becomes the former one again. What is half-made, or not there,
+ * tells no name. */
+static bool is_of_former_copy(const struct plan *p, const struct slot *slot, uint8_t member,
+                              uint64_t copy_id)
+{
+    const struct gossip *g = p->w->peer[member];
+
+    if (g != NULL && g->copy_id != 0)
+        return g->copy_id != copy_id;
+    return has_newer(p, slot, member);
 }
 
 /* --- what must go ------------------------------------------------------------------------------
@@ -105,7 +160,8 @@ static bool is_stale(const struct plan *p, const struct slot *slot, enum slot_ac
     if (!postgres_slot_parse(p->w->record, slot->name, &member, &copy_id))
         return true;
     *ret_act = SLOT_DROP_STALE;
-    return !slot->is_active && (member == p->w->self || streams_as_another(p, member, copy_id));
+    return !slot->is_active &&
+           (member == p->w->self || is_of_former_copy(p, slot, member, copy_id));
 }
 
 /* The holder knows its members; the record of a standby may be that of the past. */
@@ -141,7 +197,7 @@ static void weed(struct plan *p, struct slots_memory *memory)
         enum slot_act act;
 
         *mark = remembered(memory, slot, now_ms);
-        if (!is_ours(slot->name))
+        if (!slots_is_ours(slot->name))
             continue;
         if (!is_stale(p, slot, &act))
             mark->stale_since_ms = HM_NEVER;
@@ -173,7 +229,7 @@ static void relieve(struct plan *p)
 
         if (p->is_doomed[i])
             return; /* one is dropped already: see what that gives */
-        if (!is_ours(slot->name) ||
+        if (!slots_is_ours(slot->name) ||
             slot_held(p->seen, slot) < part_of(p->w->disk_size, SLOTS_PART_PERCENT))
             continue;
         if (other == NULL || (other->is_active && !slot->is_active) ||

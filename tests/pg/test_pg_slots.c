@@ -158,10 +158,13 @@ static void who_is_far_behind_goes_on_from_the_new_primary(void **state)
     passed();
 }
 
-static bool has_drop_of(const struct service_facts *facts, const char *member)
+static bool has_drop_of(const struct trio *t, const char *member)
 {
-    for (size_t i = 0; i < facts->drops_n; i++)
-        if (strcmp(facts->drop[i].member, member) == 0 && facts->drop[i].held_bytes > 40 * MB)
+    struct service_facts facts;
+
+    service_postgres.describe(t->member[DB2].service, &facts);
+    for (size_t i = 0; i < facts.drops_n; i++)
+        if (strcmp(facts.drop[i].member, member) == 0 && facts.drop[i].held_bytes > 40 * MB)
             return true;
     return false;
 }
@@ -178,12 +181,15 @@ static void a_slot_above_its_limit_is_dropped_and_reported(void **state)
     trio_until(t, DB2,
                "SELECT count(*) FROM pg_replication_slots WHERE slot_name LIKE 'hamgr\\_db3%'", "0",
                20000);
-    service_postgres.describe(t->member[DB2].service, &facts);
-    assert_true(has_drop_of(&facts, "db3"));
-    assert_true(has_drop_of(&facts, "db1")); /* it is away for longer still */
+    trio_await(t, has_drop_of(t, "db3"));
+    trio_await(t, has_drop_of(t, "db1")); /* it is away for longer still */
     assert_string_equal(
         trio_value(t, DB2, "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'barman'"),
         "1"); /* it holds back as much, and is nobody's business */
+    service_postgres.describe(t->member[DB2].service, &facts);
+    assert_int_equal(facts.foreign_n, 1);
+    assert_string_equal(facts.foreign[0].name, "barman");
+    assert_true(facts.foreign[0].held_bytes > 40 * MB);
     passed();
 }
 

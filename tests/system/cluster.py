@@ -63,7 +63,9 @@ class Kind:
     with_names: bool = False  # members are configured by names, which each host's /etc/hosts knows
     slot_max: str = ''  # slot_max_bytes
     also: str = ''  # further settings for all services
+    pg: str = ''  # further lines of postgresql.conf
     own_disks: bool = False  # each database host has a disk for its data that can hang
+    disk_mib: int = 8192
     with_votes: bool = False  # ... and hamgrd's votes lie on it, too
     services: tuple = ('pg',)  # and, or, 'cache': PostgreSQL and Redis
     redis_conf: str = ''  # more of redis.conf
@@ -95,7 +97,7 @@ class Cluster:
         self.client = self.lab.add_host('client', 31)
         for name, host in self.db.items():
             if kind.own_disks:
-                self.lab.mount_disk(host)
+                self.lab.mount_disk(host, kind.disk_mib)
             self._add_copies(host)
         for host in [*self.db.values(), *self.witness.values()]:
             if kind.with_names:
@@ -108,7 +110,7 @@ class Cluster:
 
     def _add_copies(self, host):
         for service, servers in self.copies.items():
-            servers[host.name] = (postgres.Server(host) if service == 'pg' else
+            servers[host.name] = (postgres.Server(host, self.kind.pg) if service == 'pg' else
                                   redis_server.Server(host, self.kind.redis_conf))
 
     # --- configuration ---------------------------------------------------------------------------

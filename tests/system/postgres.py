@@ -53,8 +53,9 @@ class Server:
 
     kind = 'postgres'
 
-    def __init__(self, host):
+    def __init__(self, host, more=''):
         self.host = host
+        self.more = more  # lines of postgresql.conf
         self.data = host.disk / 'data'
         self.sockets = host.disk / 'sock'
         for path in (self.data, self.sockets):
@@ -70,7 +71,7 @@ class Server:
         self._program('initdb', '-D', self.data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8',
                       '--locale=C', '--no-sync', in_group=False)
         with open(self.data / 'postgresql.conf', 'a', encoding='utf-8') as conf:
-            conf.write(SETTINGS)
+            conf.write(SETTINGS + self.more)
         (self.data / 'pg_hba.conf').write_text(ACCESS)
 
     @staticmethod

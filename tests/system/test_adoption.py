@@ -47,8 +47,26 @@ def test_running_servers_are_adopted_without_a_restart(make_cluster):
     assert reader.popen.wait(30) == 0, 'the reader on the standby lost its connection'
     writer.stop()
     assert probes.write_gap(writer.acks(), 0) < 10
-    assert c.hamgr(c.db['db1'], 'check').returncode == 0
     assert c.epoch() == 1
+    forget_the_old_slot(c, c.db['db1'])
+    assert c.hamgr(c.db['db1'], 'check').returncode == 0
+
+
+def forget_the_old_slot(c, host):
+    """The standby streams by hamgr's slot now; its former one would keep log for ever."""
+    drop = "SELECT pg_drop_replication_slot('by_hand')"
+    c.query('CREATE TABLE later AS SELECT generate_series(1, 1000)')
+    wait_until('status tells of the slot', lambda: any(
+        'a slot that nobody uses keeps' in w and drop in w for w in c.status(host)['warnings']), 30)
+    told = c.service_status(host)['foreign_slots']
+    assert [s['name'] for s in told] == ['by_hand'] and told[0]['held_bytes'] > 0
+    assert f'drop it with: {drop}' in c.log_text(host)
+    checked = c.hamgr(host, 'check')
+    assert checked.returncode == FAILED and 'FAIL  slot by_hand' in checked.stdout, checked.stdout
+    assert drop in checked.stdout, checked.stdout
+    c.query(drop)
+    wait_until('nobody is told any more', lambda: not any(
+        'by_hand' in w for w in c.status(host)['warnings']), 30)
 
 
 def test_what_must_change_is_listed(make_cluster):

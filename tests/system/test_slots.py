@@ -1,6 +1,8 @@
 """Who is away: its log is kept for it by everybody, so that it goes on from whoever is primary then,
 but never more than slot_max_bytes; above that it is made anew when it comes back."""
 
+import shutil
+
 import postgres
 import scenarios
 from cluster import Kind
@@ -9,6 +11,8 @@ from lab import wait_until
 SEGMENT = 16 << 20
 HASTY = Kind(timing='lan', also='replay_warn_seconds = 2;')
 THREE = Kind(timing='lan', dbs=3, witnesses=0)
+SMALL = Kind(timing='lan', own_disks=True, disk_mib=512,
+             pg='wal_keep_size = 0\nmin_wal_size = 32MB\nmax_wal_size = 64MB\n')
 LIMITED = Kind(timing='lan', slot_max='40MB')
 
 
@@ -120,3 +124,59 @@ def test_a_standby_that_replays_late_is_told(get_cluster):
     for host in (c.db[primary], c.db[standby]):
         wait_until('it has caught up', lambda h=host: member(c, h, standby)['replay_lag_ms'] == 0, 30)
         assert not any(told in line for line in c.status(host)['warnings'])
+
+
+def test_a_small_disk_does_not_fill_up(get_cluster, drop_cluster):
+    """A standby is away, and the log that is kept for it fills a disk of half a gigabyte in some
+    seconds: its slot goes first, the primary goes on, and the standby is made anew."""
+    c = get_cluster(SMALL)
+    watch = scenarios.Watch(c)
+    standby = next(n for n in c.db if n != watch.old)
+    primary, host = c.server[watch.old], c.db[watch.old]
+    writer = None
+    try:
+        place = c.server[standby].data.stat().st_ino
+        pid = primary.postmaster_pid()
+        c.db[standby].freeze()
+        watch.mark()
+        # nothing but log, so that no table grows by it; 80 MB/s at most, as this disk is memory
+        writer = c.client.start('writer', [
+            *primary.psql(), '-c', "DO $$BEGIN FOR i IN 1..700 LOOP PERFORM pg_logical_emit_message("
+            "false, '', repeat('x', 1 << 20)), pg_sleep(0.0125); END LOOP; END$$"],
+            user='postgres', in_group=False)
+        assert writer.popen.wait(120) == 0, writer.text()
+        wait_until('its slot is dropped', lambda: slots_of(primary, standby) == '', 30)
+        told = 'the disk of the log runs short'
+        assert any(told in w for w in c.status(host)['warnings'])
+        assert 'slot dropped' in c.log_text(host) and told in c.log_text(host)
+        watch.moving.wait_acks(20)
+        assert primary.postmaster_pid() == pid
+        c.db[standby].thaw()
+        result = watch.finish(120)
+        assert result.new == result.old and result.epochs == 0
+        assert result.lost == 0 and result.pinned_troubles == []
+        assert c.server[standby].data.stat().st_ino != place
+    finally:
+        watch.stop()
+        if writer and writer.is_running():
+            writer.end()
+    drop_cluster()
+
+
+def test_slots_of_former_copies_do_not_use_them_up(get_cluster):
+    """As after many clones that never got so far as to stream: no slot is left for the next one."""
+    c = get_cluster(Kind(timing='lan'))
+    primary, standby = c.server[c.primary()], c.standby()
+    host = c.db[standby]
+    own = slots_of(primary, standby)
+    primary.query("SELECT pg_create_physical_replication_slot("
+                  f"'hamgr_{standby}_' || lpad(n::text, 16, '0'), true) FROM generate_series(2, "
+                  "current_setting('max_replication_slots')::int) n")
+    host.power_off()
+    host.kill_all()
+    shutil.rmtree(c.server[standby].data)
+    host.link(True)
+    c.boot(host)
+    c.wait_healthy(120)
+    wait_until('only the new one is left', lambda: len(slots_of(primary, standby).split()) == 1 and
+               slots_of(primary, standby) != own, 60)

@@ -47,6 +47,7 @@ static int setup(void **state)
     world.peer[DB2] = NULL;
     world.timeline = 3;
     world.now_ms = 1000000;
+    world.full_ms = HM_NEVER;
     seen.end = 500 * MB;
     return 0;
 }
@@ -221,19 +222,49 @@ static void slots_of_former_copies_go_after_a_while(void **state)
     expect(1, SLOT_DROP_STALE, "hamgr_db2_0000000000000001");
 }
 
-/* A copy that is being rebuilt makes its new slot before it tells its new id. */
-static void a_slot_is_not_stale_while_its_member_does_not_stream(void **state)
+/* It may never get so far as to stream, for want of a free slot. */
+static void who_tells_another_copy_needs_the_former_slot_no_more(void **state)
 {
     (void)state;
     has_all(500 * MB);
     (void)has_slot("hamgr_db3_0000000000000001", 300 * MB);
     gossip[DB3].is_streaming = false;
+    gossip[DB3].copy = COPY_DOWN;
     plan();
     plan_after(SLOTS_STALE_MS);
-    assert_int_equal(steps, 0);
-    seen.slot[1].is_active = true; /* but here it streams, and nobody knows better */
+    assert_int_equal(steps, 1);
+    expect(0, SLOT_DROP_STALE, "hamgr_db3_0000000000000001");
+}
+
+/* Rebuilt again and again: only the newest slot of a copy that has no name now stays. */
+static void of_several_slots_the_newest_stays(void **state)
+{
+    (void)state;
+    (void)has_slot_of(DB1, 500 * MB);
+    (void)has_slot("hamgr_db3_0000000000000007", 400 * MB);
+    (void)has_slot("hamgr_db3_0000000000000001", 500 * MB);
+    (void)has_slot("hamgr_db3_0000000000000003", 300 * MB);
+    (void)has_slot("hamgr_db3_0000000000000005", 500 * MB);
+    gossip[DB3].copy = COPY_REBUILDING;
+    gossip[DB3].copy_id = 0;
     plan();
     plan_after(SLOTS_STALE_MS);
+    assert_int_equal(steps, 3);
+    expect(0, SLOT_DROP_STALE, "hamgr_db3_0000000000000007");
+    expect(1, SLOT_DROP_STALE, "hamgr_db3_0000000000000001");
+    expect(2, SLOT_DROP_STALE, "hamgr_db3_0000000000000003");
+}
+
+static void who_streams_here_is_the_newest_of_a_silent_member(void **state)
+{
+    (void)state;
+    has_all(300 * MB);
+    (void)has_slot("hamgr_db3_0000000000000001", 500 * MB);
+    world.peer[DB3] = NULL;
+    seen.slot[1].is_active = true;
+    plan();
+    plan_after(SLOTS_STALE_MS);
+    assert_int_equal(steps, 1);
     expect(0, SLOT_DROP_STALE, "hamgr_db3_0000000000000001");
 }
 
@@ -408,6 +439,51 @@ static void as_many_slots_as_are_looked_at(void **state)
     assert_int_equal(steps, SLOTS_MAX + 2);
 }
 
+static void a_disk_that_fills_up_at_once_is_short(void **state)
+{
+    (void)state;
+    has_all(1);
+    world.peer[DB3] = NULL;
+    world.disk_size = 1000 * MB;
+    world.disk_free = 600 * MB;
+    world.full_ms = SLOTS_REACT_MS;
+    plan();
+    assert_int_equal(steps, 0);
+    world.full_ms--;
+    plan();
+    assert_int_equal(steps, 1);
+    expect(0, SLOT_DROP_DISK, "hamgr_db3_00000000000000a2");
+}
+
+static void the_pace_is_that_of_the_last_seconds(void **state)
+{
+    struct slots_pace pace = { .n = 0 };
+
+    (void)state;
+    assert_true(slots_full_ms(&pace) == HM_NEVER);
+    slots_note_free(&pace, 600 * MB, 1000);
+    assert_true(slots_full_ms(&pace) == HM_NEVER);
+    slots_note_free(&pace, 500 * MB, 1999);
+    assert_true(slots_full_ms(&pace) == HM_NEVER);
+    slots_note_free(&pace, 500 * MB, 2000);
+    assert_int_equal(slots_full_ms(&pace), 5000); /* 100 MB a second */
+    for (hm_ms at_ms = 2250; at_ms <= 10000; at_ms += 250)
+        slots_note_free(&pace, 500 * MB, at_ms);
+    assert_true(slots_full_ms(&pace) == HM_NEVER); /* and none since */
+    slots_note_free(&pace, 300 * MB, 10250);
+    assert_int_equal(slots_full_ms(&pace), 1500);
+    slots_note_free(&pace, 0, 10500);
+    assert_int_equal(slots_full_ms(&pace), 0);
+}
+
+static void the_less_is_free_the_sooner_it_is_looked_at(void **state)
+{
+    (void)state;
+    assert_int_equal(slots_pause_ms(0), SLOTS_PAUSE_MIN_MS);
+    assert_int_equal(slots_pause_ms(UINT64_C(1600) * MB), 1000);
+    assert_int_equal(slots_pause_ms(UINT64_C(1) << 40), SLOTS_PAUSE_MAX_MS);
+}
+
 #define TEST(f) cmocka_unit_test_setup(f, setup)
 
 int main(void)
@@ -423,7 +499,12 @@ int main(void)
         TEST(no_slot_for_a_copy_that_would_lose_it_at_once),
         TEST(a_former_primary_is_no_copy_to_keep_log_for),
         TEST(slots_of_former_copies_go_after_a_while),
-        TEST(a_slot_is_not_stale_while_its_member_does_not_stream),
+        TEST(who_tells_another_copy_needs_the_former_slot_no_more),
+        TEST(of_several_slots_the_newest_stays),
+        TEST(who_streams_here_is_the_newest_of_a_silent_member),
+        TEST(a_disk_that_fills_up_at_once_is_short),
+        TEST(the_pace_is_that_of_the_last_seconds),
+        TEST(the_less_is_free_the_sooner_it_is_looked_at),
         TEST(what_is_no_longer_stale_begins_anew),
         TEST(a_removed_member_is_forgotten_with_its_slot),
         TEST(the_primary_forgets_a_removed_member_at_once),
