@@ -46,6 +46,9 @@ struct service_host {
     /* Have the helper suspend every process of the service and close its gate, as the last step of
      * DO_STOP for a server whose data ends with it. False: it does not answer. */
     bool (*suspend)(void *ctx);
+    /* Have the helper look at the processes anew; what it finds comes by note_fence. False: it does
+     * not answer. NULL: there is no helper. */
+    bool (*scan)(void *ctx);
     /* Send this to that member's hamgrd; what it gives comes by take_log. False: no link, ask again
      * later. NULL: there are no links. */
     bool (*ask_log)(void *ctx, uint8_t member, const struct service_log_ask *ask);

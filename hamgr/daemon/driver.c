@@ -145,6 +145,14 @@ static bool suspend(void *ctx)
     return d->fence != NULL && ad_fence_ask(d->fence, &request);
 }
 
+static bool scan(void *ctx)
+{
+    struct driver *d = ctx;
+    struct fence_request request = { .verb = FENCE_VERB_STATUS };
+
+    return d->fence != NULL && ad_fence_ask(d->fence, &request);
+}
+
 /* A renewal that only moved the deadline is no news. */
 static bool is_news(const struct fence_report *a, const struct fence_report *b)
 {
@@ -246,6 +254,7 @@ static enum hm_rc open_service(struct driver *d, struct hm_err *err)
                   .on_done = on_done,
                   .on_died = on_died,
                   .start_unit = start_unit,
+                  .scan = scan,
                   .suspend = suspend,
                   .ask_log = pass_log_ask,
                   .look_at_peer = look_at_peer },

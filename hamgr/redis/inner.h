@@ -15,29 +15,34 @@
 
 #include "adapter/service.h"
 #include "adapter/worker.h"
+#include "redis/hosts.h"
 #include "redis/info.h"
 #include "redis/rconn.h"
+#include "redis/rnotes.h"
 
 /* Nobody answers there: the connection is refused at once, and nothing leaves the host. */
 #define REDIS_NOBODY_HOST "127.0.0.1"
 #define REDIS_NOBODY_PORT "1"
 
+struct note_job;    /* redis.c */
 struct redis_op;    /* op.c */
 struct redis_probe; /* probe.c */
 
 struct service {
     struct service_config config;
-    struct rconn *watch; /* the probe's; owned */
-    struct rconn *work;  /* the operations'; owned */
-    char *password;      /* hamgrd's own, on every member's server; owned; NULL: none */
+    struct rconn *watch;   /* the probe's; owned */
+    struct rconn *work;    /* the operations': the probe opens it while the server answers; owned */
+    struct worker *worker; /* for the notes; owned */
+    struct hosts *hosts;   /* of the members; owned */
+    char *password;        /* hamgrd's own, on every member's server; owned; NULL: none */
 
     struct record record; /* the newest accepted; epoch 0: none */
     uint8_t self;         /* own slot in it, or HM_NOBODY */
     bool is_followed;
 
-    struct copy seen;  /* the newest finding */
-    struct info info;  /* ... and what it was read from; run_id "": the server did not answer */
-    uint64_t renewals; /* how often this run of the server took all data anew */
+    struct copy seen;    /* the newest finding */
+    struct info info;    /* ... and what it was read from; run_id "": the server did not answer */
+    struct rnotes notes; /* as on disk, or as being written; changed only by redis_note() */
 
     /* What SET_NAMES put in force on this run of the server. probe.c reports it, and calls
      * redis_names_keep() with every finding of a primary. */
@@ -60,6 +65,7 @@ struct service {
     struct redis_op *next_op;  /* owned; waits until `op` has ended */
     struct redis_op *old_ops;  /* owned; over, and something still calls them back */
     struct redis_probe *probe; /* owned */
+    struct note_job *note_job; /* owned */
 };
 
 /* probe.c */
@@ -70,6 +76,8 @@ void redis_probe_free(struct service *s);
 void redis_look(struct service *s, void (*then)(struct service *s, void *ctx), void *ctx);
 /* The fence helper reported something new. */
 void redis_probe_note_fence(struct service *s);
+/* Changes the notes, durably after a while. */
+void redis_note(struct service *s, const struct rnotes *changed);
 
 /* op.c. Begins an operation, or does what effect.h says of one that is under way. */
 void redis_carry_out(struct service *s, const struct core_effect *e);

@@ -448,7 +448,6 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 static void on_soon(evutil_socket_t fd, short what, void *arg)
 {
     struct rconn *c = arg;
-    bool is_down_due = c->is_down_due;
     struct question *over = c->over;
     char why[WHY_MAX];
 
@@ -456,7 +455,6 @@ static void on_soon(evutil_socket_t fd, short what, void *arg)
     (void)what;
     memcpy(why, c->why, sizeof why);
     c->over = NULL;
-    c->is_down_due = false;
     c->depth++;
     while (over != NULL) {
         struct question *q = over;
@@ -466,8 +464,12 @@ static void on_soon(evutil_socket_t fd, short what, void *arg)
             q->then(q->ctx, q->outcome, NULL, why);
         free(q);
     }
-    if (is_down_due && !c->is_freed && c->config.on_down != NULL)
-        c->config.on_down(c->config.ctx, why);
+    if (c->is_down_due && !c->is_freed) {
+        c->is_down_due = false;
+        memcpy(why, c->why, sizeof why); /* perhaps it was opened anew, and could not be */
+        if (c->config.on_down != NULL)
+            c->config.on_down(c->config.ctx, why);
+    }
     leave(c);
 }
 

@@ -49,7 +49,8 @@ enum hm_rc rconn_new(const struct rconn_config *config, struct rconn **ret,
  * callback of this very connection. */
 void rconn_free(struct rconn *c);
 /* Opens it now if it is closed, anew if `is_fresh`: questions that wait end as RCONN_LOST then.
- * However it ends, on_up or on_down is called from the loop, not before this returns. */
+ * However it ends, on_up or on_down is called from the loop, not before this returns; that the one
+ * before was lost is not told any more. */
 void rconn_open(struct rconn *c, bool is_fresh);
 bool rconn_is_up(const struct rconn *c);
 /* Whether opening failed because nobody listens there (ECONNREFUSED, no such socket). */

@@ -318,6 +318,12 @@ static bool suspend(void *ctx)
     return true;
 }
 
+static bool scan(void *ctx)
+{
+    ((struct world *)ctx)->scans++;
+    return true;
+}
+
 static bool look_at_peer(void *ctx, uint8_t member, struct gossip *ret)
 {
     const struct world *w = ctx;
@@ -340,13 +346,14 @@ void world_watch(struct world *w, unsigned int server)
                   .on_died = on_died,
                   .start_unit = start_unit,
                   .suspend = suspend,
+                  .scan = scan,
                   .look_at_peer = look_at_peer },
     };
     struct hm_err err = { "" };
 
     world_unwatch(w);
     memset(&w->copy, 0, sizeof w->copy);
-    w->findings = w->seen = w->started = w->suspended = w->done_n = 0;
+    w->findings = w->seen = w->started = w->suspended = w->scans = w->done_n = 0;
     w->died_ms = 0;
     w->is_helper_deaf = false;
     w->watched = server;

@@ -27,10 +27,10 @@ struct world {
     struct record record;    /* what it was told */
     struct copy copy;        /* the newest finding */
     unsigned int findings;
-    unsigned int seen;               /* states, as bits */
-    hm_ms died_ms;                   /* when on_died came; 0: it did not */
-    unsigned int started, suspended; /* how often that was asked of the helper */
-    bool is_helper_deaf;             /* it does neither */
+    unsigned int seen;                      /* states, as bits */
+    hm_ms died_ms;                          /* when on_died came; 0: it did not */
+    unsigned int started, suspended, scans; /* how often that was asked of the helper */
+    bool is_helper_deaf;                    /* it does neither */
 
     /* The operation that ended last. */
     unsigned int done_n;

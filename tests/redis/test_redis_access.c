@@ -1,0 +1,151 @@
+/* test_redis_access.c - servers that run and do not let hamgrd in, or not as far as it must. */
+#include "redis/inner.h"
+#include "tests/redis/await.h"
+#include "tests/redis/world.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DB1 };
+
+static bool is_healthy(const struct world *w)
+{
+    return w->copy.is_healthy;
+}
+
+static void without_the_password_it_says_what_to_set(void **state)
+{
+    struct world *w = *state;
+
+    world_start(w, DB1, NULL);
+    (void)world_ask(w, DB1, "CONFIG SET requirepass secret");
+    world_watch(w, DB1);
+    world_expect(w, COPY_UNKNOWN, NULL, 1000);
+    assert_non_null(strstr(world_trouble(w), "set passfile: NOAUTH"));
+    assert_true(w->copy.stalled_ms == 0 && w->copy.server_id != 0 && w->died_ms == 0);
+}
+
+static void write_password(struct world *w, const char *text)
+{
+    struct settings_service *service = &w->settings[DB1].service[0];
+    FILE *f;
+
+    (void)snprintf(service->passfile, sizeof service->passfile, "%s/pass", w->top);
+    f = fopen(service->passfile, "we");
+    assert_non_null(f);
+    (void)fputs(text, f);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void with_it_all_is_well(void **state)
+{
+    struct world *w = *state;
+
+    write_password(w, "wrong\n");
+    world_watch(w, DB1);
+    world_expect(w, COPY_UNKNOWN, NULL, 1000);
+    assert_non_null(strstr(world_trouble(w), "look at user and passfile: WRONGPASS"));
+    write_password(w, "secret\nanything\n");
+    world_watch(w, DB1);
+    world_expect(w, COPY_PRIMARY, is_healthy, 1000);
+    assert_string_equal(w->service->password, "secret");
+}
+
+static void a_user_of_the_acl_is_logged_in(void **state)
+{
+    struct world *w = *state;
+    struct settings_service *service = &w->settings[DB1].service[0];
+
+    world_signal(w, DB1, SIGKILL);
+    world_start(w, DB1, "user hamgr on >other ~* &* +@all\n");
+    (void)snprintf(service->user, sizeof service->user, "hamgr");
+    write_password(w, "other");
+    world_watch(w, DB1);
+    world_expect(w, COPY_PRIMARY, is_healthy, 5000);
+    service->user[0] = service->passfile[0] = 0;
+    world_watch(w, DB1);
+    world_expect(w, COPY_PRIMARY, is_healthy, 1000);
+}
+
+/* Whoever takes all connections cannot make it look dead: ours is there already. */
+static void a_server_full_of_clients_is_still_seen(void **state)
+{
+    struct world *w = *state;
+    redisContext *c[32] = { NULL };
+    redisReply *reply = NULL;
+    size_t n = 0;
+
+    assert_string_equal(world_ask(w, DB1, "CONFIG SET maxclients 16"), "OK");
+    for (; n < HM_ARRAY_LEN(c); n++) {
+        c[n] = redisConnectUnix(w->settings[DB1].service[0].socket);
+        reply = redisCommand(c[n], "PING");
+        if (reply == NULL || reply->type == REDIS_REPLY_ERROR)
+            break;
+        freeReplyObject(reply);
+    }
+    freeReplyObject(reply);
+    w->seen = 0;
+    world_expect(w, COPY_PRIMARY, is_healthy, 1000);
+    assert_int_equal(w->seen, 1u << COPY_PRIMARY);
+    w->died_ms = 0;
+    world_watch(w, DB1); /* and one that comes too late says why */
+    for (size_t i = 0; i < 2; i++)
+        c[n + 1 + i] = redisConnectUnix(w->settings[DB1].service[0].socket);
+    world_expect(w, COPY_UNKNOWN, NULL, 1000);
+    assert_non_null(strstr(world_trouble(w), "raise maxclients"));
+    for (size_t i = 0; i < HM_ARRAY_LEN(c); i++)
+        if (c[i] != NULL)
+            redisFree(c[i]);
+    world_expect(w, COPY_PRIMARY, is_healthy, 1000);
+    assert_true(w->died_ms == 0);
+}
+
+static void one_that_ends_our_connections_is_not_dead(void **state)
+{
+    struct world *w = *state;
+
+    w->seen = 0;
+    (void)world_ask(w, DB1, "CLIENT KILL TYPE normal SKIPME yes");
+    world_expect(w, COPY_PRIMARY, is_healthy, 1000);
+    assert_int_equal(w->seen, 1u << COPY_PRIMARY);
+    assert_true(w->died_ms == 0);
+}
+
+static void what_hamgr_may_not_ask_is_named(void **state)
+{
+    struct world *w = *state;
+
+    (void)world_ask(w, DB1, "ACL SETUSER default -info");
+    world_expect(w, COPY_UNKNOWN, NULL, 1000);
+    assert_non_null(strstr(world_trouble(w), "let hamgr's user run INFO"));
+    (void)world_ask(w, DB1, "ACL SETUSER default +info");
+    world_expect(w, COPY_PRIMARY, is_healthy, 1000);
+}
+
+static int make_world(void **state)
+{
+    *state = world_new();
+    return 0;
+}
+
+static int end_world(void **state)
+{
+    world_free(*state);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(without_the_password_it_says_what_to_set),
+        cmocka_unit_test(with_it_all_is_well),
+        cmocka_unit_test(a_user_of_the_acl_is_logged_in),
+        cmocka_unit_test(a_server_full_of_clients_is_still_seen),
+        cmocka_unit_test(one_that_ends_our_connections_is_not_dead),
+        cmocka_unit_test(what_hamgr_may_not_ask_is_named),
+    };
+
+    return cmocka_run_group_tests(tests, make_world, end_world);
+}
