@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "cli/cli.h"
 #include "cli/guard.h"
+#include "postgres/notes.h"
 #include "redis/include.h"
 
 #include <limits.h>
@@ -76,14 +77,34 @@ static enum ctl_exit guard_redis(struct cli *c, const struct settings *settings,
     return CTL_DONE;
 }
 
+/* What a rewind or a clone that was cut short left would serve rows of two histories. */
+static enum ctl_exit guard_half_made(struct cli *c, const struct settings *settings,
+                                     const struct settings_service *s)
+{
+    bool is_half_made;
+    struct hm_err err;
+
+    if (notes_look_rebuilding(settings->state_dir, s->name, &is_half_made, &err) != HM_OK)
+        return cli_tell_failure(c, CTL_FAILED, err.text,
+                                "the server must not start before this is mended");
+    if (is_half_made)
+        return cli_tell_failure(c, CTL_REFUSED, "the copy is half-made, and must not start",
+                                "hamgrd makes it anew by itself, and starts it: hamgr status");
+    return CTL_DONE;
+}
+
 static enum ctl_exit guard_service(struct cli *c, const struct settings *settings,
                                    const struct settings_service *s)
 {
     char why[HM_ERR_TEXT_MAX];
+    enum ctl_exit rc;
     bool may;
 
     if (s->kind == SERVICE_REDIS)
         return guard_redis(c, settings, s);
+    rc = guard_half_made(c, settings, s);
+    if (rc != CTL_DONE)
+        return rc;
     may = guard_lease(settings->run_dir, s->name, clock_boot_ms(), why);
     if (why[0] != '\0')
         cli_complain(c, "%s: taken for no lease", why);

@@ -215,24 +215,46 @@ enum hm_rc notes_save(const char *state_dir, const char *service, const char *da
     return save_as(state_dir, service, place, n, err);
 }
 
+/* text: FILE_MAX bytes, in which *ret_place is then; NULL: there is no file. */
+static enum hm_rc read_notes(const char *state_dir, const char *service, char *text,
+                             struct notes *ret, char **ret_place, struct hm_err *err)
+{
+    char path[512];
+    size_t size = 0;
+    enum hm_rc rc;
+
+    *ret_place = NULL;
+    (void)snprintf(path, sizeof path, "%s/%s.copy", state_dir, service);
+    rc = read_file(path, text, FILE_MAX, &size, err);
+    if (rc == HM_OK && size > 0 && !parse_notes(text, size, ret, ret_place))
+        rc = hm_fail(err, HM_BAD_INPUT,
+                     "'%s' is torn or foreign: remove it to make this copy a new one", path);
+    return rc;
+}
+
+enum hm_rc notes_look_rebuilding(const char *state_dir, const char *service, bool *ret,
+                                 struct hm_err *err)
+{
+    struct notes n = { .is_rebuilding = false };
+    char text[FILE_MAX], *place;
+    enum hm_rc rc = read_notes(state_dir, service, text, &n, &place, err);
+
+    if (rc == HM_OK)
+        *ret = n.is_rebuilding;
+    return rc;
+}
+
 enum hm_rc notes_load(const char *state_dir, const char *service, const char *data_dir,
                       struct notes *ret, struct hm_err *err)
 {
-    char path[512], place[PLACE_MAX], text[FILE_MAX];
+    char place[PLACE_MAX], text[FILE_MAX], *noted;
     struct notes n = { .copy_id = 0 }, kept;
-    char *noted = "";
-    size_t size = 0;
-    enum hm_rc rc;
     bool has_data = notes_identify(data_dir, place, sizeof place);
+    enum hm_rc rc = read_notes(state_dir, service, text, &n, &noted, err);
 
-    (void)snprintf(path, sizeof path, "%s/%s.copy", state_dir, service);
-    rc = read_file(path, text, sizeof text, &size, err);
     if (rc != HM_OK)
         return rc;
-    if (size > 0 && !parse_notes(text, size, &n, &noted))
-        return hm_fail(err, HM_BAD_INPUT,
-                       "'%s' is torn or foreign: remove it to make this copy a new one", path);
-    if (size > 0 && strcmp(noted, place) == 0 && (n.copy_id != 0 || !has_data)) {
+    if (noted != NULL && strcmp(noted, place) == 0 && (n.copy_id != 0 || !has_data)) {
         *ret = n;
         return HM_OK;
     }

@@ -30,6 +30,10 @@ struct notes {
  * written before this returns. HM_BAD_INPUT: torn. HM_FAILED, HM_NO_SPACE. */
 enum hm_rc notes_load(const char *state_dir, const char *service, const char *data_dir,
                       struct notes *ret, struct hm_err *err) HM_MUST_CHECK;
+/* Reads only whether the copy is half-made; without a file it is not. HM_BAD_INPUT: torn.
+ * HM_FAILED. */
+enum hm_rc notes_look_rebuilding(const char *state_dir, const char *service, bool *ret,
+                                 struct hm_err *err) HM_MUST_CHECK;
 /* Writes them durably, with the directory as it is now. */
 enum hm_rc notes_save(const char *state_dir, const char *service, const char *data_dir,
                       const struct notes *n, struct hm_err *err) HM_MUST_CHECK;

@@ -21,7 +21,7 @@ postgres   : base view probe settings core/effect.h core/record.h adapter/servic
 redis      : base view probe settings core/effect.h core/record.h adapter/service.h adapter/child.h adapter/worker.h adapter/store.h : libc libevent hiredis
 daemon     : base view core wire settings net probe postgres redis sentinel adapter fence : libc libevent libsystemd jansson
 adapter    : base wire net view settings probe/latency.h core/effect.h core/record.h core/voter.h core/trace.h fence/verbs.h : libc libevent libcurl
-cli        : base view core wire settings fence/lease.h net/guest.h redis/include.h : libc jansson
+cli        : base view core wire settings fence/lease.h net/guest.h postgres/notes.h redis/include.h : libc jansson
 fence      : base view/observation.h settings probe/procs.h : libc libnftables libsystemd libevent
 '
 

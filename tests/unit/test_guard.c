@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "cli/cli.h"
 #include "fence/lease.h"
+#include "postgres/notes.h"
 #include "tests/cm.h"
 
 #include <fcntl.h>
@@ -125,6 +126,28 @@ static void without_a_lease_the_copy_starts_as_a_standby(void **state)
     assert_int_equal(guard(NULL, NULL), CTL_DONE); /* again changes nothing */
     assert_string_equal(out, "guard: pg: no lease: it starts as a standby\n");
     assert_true(is_standby());
+}
+
+/* With the lease, too: that is of another time, or of another copy. */
+static void a_half_made_copy_does_not_start(void **state)
+{
+    struct notes n = { .copy_id = 1, .is_rebuilding = true };
+    struct hm_err why;
+    char path[80];
+
+    (void)state;
+    save_lease(FENCE_LEASE, 60000);
+    assert_int_equal(notes_save(folder, "pg", data_dir, &n, &why), HM_OK);
+    assert_int_equal(guard(NULL, NULL), CTL_REFUSED);
+    has(err, "half-made");
+    has(err, "hamgr status");
+    n.is_rebuilding = false;
+    assert_int_equal(notes_save(folder, "pg", data_dir, &n, &why), HM_OK);
+    assert_int_equal(guard(NULL, NULL), CTL_DONE);
+    (void)snprintf(path, sizeof path, "%s/pg.copy", folder);
+    write_file(path, "hamgr copy 1\ntorn");
+    assert_int_equal(guard(NULL, NULL), CTL_FAILED);
+    has(err, "is torn");
 }
 
 static void a_live_lease_leaves_the_copy_as_it_is(void **state)
@@ -402,6 +425,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(without_a_lease_the_copy_starts_as_a_standby),
+        TEST(a_half_made_copy_does_not_start),
         TEST(a_live_lease_leaves_the_copy_as_it_is),
         TEST(a_pause_leaves_the_copy_as_it_is),
         TEST(what_has_ended_is_no_lease),
