@@ -35,20 +35,21 @@ static void note_xid(struct lost *l, uint32_t xid, bool has_ended)
 
     if (xid == 0)
         return;
-    for (unsigned int i = 0; i < LOST_XIDS; i++, at = (at + 1) % LOST_XIDS) {
-        if (l->xids[at].xid == 0) {
-            l->xids[at].xid = xid;
-            l->unfinished++;
+    while (l->xids[at].xid != 0 && l->xids[at].xid != xid)
+        at = (at + 1) % LOST_XIDS;
+    if (l->xids[at].xid == 0) {
+        if (l->xids_n == LOST_XIDS_MAX) {
+            l->is_full = true;
+            return;
         }
-        if (l->xids[at].xid != xid)
-            continue;
-        if (has_ended && !l->xids[at].has_ended) {
-            l->xids[at].has_ended = true;
-            l->unfinished--;
-        }
-        return;
+        l->xids[at].xid = xid;
+        l->xids_n++;
+        l->unfinished++;
     }
-    l->is_full = true;
+    if (has_ended && !l->xids[at].has_ended) {
+        l->xids[at].has_ended = true;
+        l->unfinished--;
+    }
 }
 
 /* Numbers behind "subxacts:" ended with their transaction. */
@@ -181,6 +182,10 @@ static int compare_tables(const void *a, const void *b)
 
 void lost_end(struct lost *l)
 {
+    if (l->is_full && l->why[0] == 0)
+        (void)snprintf(l->why, sizeof l->why,
+                       "more tables or transactions than are listed: rows of some tables are left "
+                       "out, and unfinished transactions");
     qsort(l->table, l->tables_n, sizeof l->table[0], compare_tables);
 }
 

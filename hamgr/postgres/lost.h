@@ -16,7 +16,8 @@ enum {
     LOST_COMMITS_MAX = 10000, /* that are listed one by one */
     LOST_TABLES_MAX = 512,
     LOST_DATABASES_MAX = 16,
-    LOST_XIDS = 1 << 16, /* places for transaction numbers; a power of two */
+    LOST_XIDS = 1 << 16,               /* places for transaction numbers; a power of two ... */
+    LOST_XIDS_MAX = LOST_XIDS / 4 * 3, /* ... that are taken: a fuller table is slow to look into */
     LOST_ID_MAX = 80,
     LOST_WHY_MAX = 200,
 };
@@ -46,7 +47,7 @@ struct lost {
     char why[LOST_WHY_MAX]; /* what is missing in this summary or beside it; empty: nothing */
     uint64_t records, committed, aborted, unfinished;
     char first[40], last[40]; /* times of commit */
-    unsigned int commits_n, tables_n, databases_n;
+    unsigned int commits_n, tables_n, databases_n, xids_n;
     struct lost_commit commit[LOST_COMMITS_MAX];
     struct lost_table table[LOST_TABLES_MAX];
     struct lost_database database[LOST_DATABASES_MAX];
@@ -59,7 +60,7 @@ struct lost {
 
 /* One line of pg_waldump; others are skipped. */
 void lost_take_line(struct lost *l, const char *line);
-/* All lines were taken. */
+/* All lines were taken: sorts the tables, and says in `why` if lists were too short. */
 void lost_end(struct lost *l);
 
 /* The two forms of the summary. False: it could not be written whole. */

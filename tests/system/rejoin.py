@@ -102,12 +102,14 @@ def not_rewound(cluster):
 
 
 def workers(cluster, name):
-    """Processes that make that member's copy anew."""
+    """Processes that make that member's copy anew: not those that tidy up before, or rewind."""
     mark = f'HAMGR_REBUILDS={cluster.server[name].data}'.encode()
     found = []
     for pid in cluster.db[name].group.pids():
         try:
-            if mark in pathlib.Path(f'/proc/{pid}/environ').read_bytes().split(b'\0'):
+            process = pathlib.Path(f'/proc/{pid}')
+            if (mark in (process / 'environ').read_bytes().split(b'\0')
+                    and (process / 'comm').read_text().strip() == 'pg_basebackup'):
                 found.append(pid)
         except OSError:
             pass
