@@ -11,6 +11,7 @@ enum {
     WRITING_TOLD_MS = 2000,      /* a vote on its way to the disk */
     STALL_TOLD_MS = 3600000,     /* a stall of the loop is worth a line for an hour */
     LOST_TOLD_MS = 24 * 3600000, /* what was lost, for a day */
+    LIST_MAX = 100,              /* bytes of a list in a line */
 };
 
 struct lines {
@@ -197,37 +198,57 @@ static void about_voters(struct lines *l, const struct report_service *s)
         warn(l, "%u voters survive no more failures than %u: add or remove a witness", n, n - 1);
 }
 
+/* A list with commas; what does not fit is left out. */
+HM_PRINTF(2, 3) static void list(char text[LIST_MAX], const char *format, ...)
+{
+    size_t n = strlen(text);
+    va_list args;
+
+    if (n > 0 && n + 2 < LIST_MAX)
+        n += (size_t)snprintf(text + n, LIST_MAX - n, ", ");
+    va_start(args, format);
+    (void)vsnprintf(text + n, LIST_MAX - n, format, args);
+    va_end(args);
+}
+
+static bool is_in_file(const struct settings *file, const char *name)
+{
+    for (size_t i = 0; i < file->members_n; i++)
+        if (strcmp(file->member[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+static void list_differences(const struct settings *file, const struct record *rec,
+                             char text[LIST_MAX])
+{
+    for (size_t i = 0; i < file->members_n; i++) {
+        const struct settings_member *m = &file->member[i];
+        uint8_t slot = record_find_name(rec, m->name);
+
+        if (slot == HM_NOBODY)
+            list(text, "%s is no member", m->name);
+        else if (strcmp(rec->member[slot].address, m->address) != 0)
+            list(text, "%s is at %s", m->name, rec->member[slot].address);
+    }
+    for (unsigned slot = 0; slot < HM_MEMBERS_MAX; slot++) {
+        const struct member *m = &rec->member[slot];
+
+        if (m->role != ROLE_NONE && m->role != ROLE_OBSERVER && !is_in_file(file, m->name))
+            list(text, "%s is not in it", m->name);
+    }
+}
+
 /* The record counts; but from a file that differs a node could not find the others again. */
 static void about_file(struct lines *l, const struct report_service *s)
 {
-    const struct record *rec = report_record(s->core);
     const struct settings *file = l->r->settings;
-    char what[100] = "";
-    size_t n = 0;
+    char what[LIST_MAX] = "";
 
     if (core_record(s->core) == NULL || s->core->state == ST_OUTSIDE || file->members_n == 0)
         return;
-    for (size_t i = 0; i < file->members_n && n < sizeof what; i++) {
-        uint8_t slot = record_find_name(rec, file->member[i].name);
-
-        if (slot == HM_NOBODY)
-            n += (size_t)snprintf(what + n, sizeof what - n, "%s%s is no member", n > 0 ? ", " : "",
-                                  file->member[i].name);
-        else if (strcmp(rec->member[slot].address, file->member[i].address) != 0)
-            n += (size_t)snprintf(what + n, sizeof what - n, "%s%s is at %s", n > 0 ? ", " : "",
-                                  file->member[i].name, rec->member[slot].address);
-    }
-    for (unsigned slot = 0; slot < HM_MEMBERS_MAX && n < sizeof what; slot++) {
-        bool is_there =
-            rec->member[slot].role == ROLE_NONE || rec->member[slot].role == ROLE_OBSERVER;
-
-        for (size_t i = 0; i < file->members_n && !is_there; i++)
-            is_there = strcmp(file->member[i].name, rec->member[slot].name) == 0;
-        if (!is_there)
-            n += (size_t)snprintf(what + n, sizeof what - n, "%s%s is not in it", n > 0 ? ", " : "",
-                                  rec->member[slot].name);
-    }
-    if (n > 0)
+    list_differences(file, report_record(s->core), what);
+    if (what[0] != '\0')
         warn(l, "the members in the file of %s are old (%s): see 'hamgr config show'", file->node,
              what);
 }
