@@ -176,6 +176,44 @@ static void hear_msg(struct cluster *c, const struct link_peer *from, const stru
     reg_hear(r, m);
 }
 
+/* Its votes are those of an incarnation of the cluster that is over. */
+static bool is_of_before(const struct reg *r, uint64_t incarnation)
+{
+    const struct record *newest = r->state == REG_VOTES ? core_record(r->core) : NULL;
+
+    return newest != NULL &&
+           (r->core->state == ST_STOPPED || newest->cluster_incarnation < incarnation);
+}
+
+/* A witness carries no orders out. The one thing that it is asked is whether it would vote, before
+ * it is made a member: not with votes of the time before a failover was forced. */
+static void answer_call(struct cluster *c, const struct link_peer *from,
+                        const struct wire_frame *frame)
+{
+    struct wire_frame answer = { .type = WIRE_REPLY, .call = { .id = frame->call.id } };
+    const char *key = strstr(frame->call.text, "\"" CALL_CLUSTER_INCARNATION "\":");
+    uint64_t asked =
+        key != NULL ? strtoull(key + sizeof CALL_CLUSTER_INCARNATION + 2, NULL, 10) : 0;
+    bool is_left_behind = false;
+    char text[400];
+
+    for (unsigned i = 0; i < HM_SERVICES_MAX; i++)
+        is_left_behind = is_left_behind || (c->reg[i] != NULL && is_of_before(c->reg[i], asked));
+    if (is_left_behind)
+        (void)snprintf(
+            text, sizeof text,
+            "{\"rc\": %d, \"error\": \"%s has votes of the time before a failover was "
+            "forced\", \"next\": \"on its host: stop hamgr-witness, move %.150s/%s away, "
+            "start it; then again\"}",
+            HM_REFUSED, c->own_name, c->all->state_dir, c->settings.name);
+    else
+        (void)snprintf(text, sizeof text,
+                       "{\"rc\": %d, \"error\": \"a witness carries no orders out\"}",
+                       HM_BAD_INPUT);
+    answer.call.text = text;
+    (void)link_send(c->links, from->incarnation, from->name, &answer); /* lost: not asked again */
+}
+
 static void on_frame(void *ctx, const struct link_peer *from, const struct wire_frame *frame)
 {
     struct cluster *c = ctx;
@@ -187,8 +225,10 @@ static void on_frame(void *ctx, const struct link_peer *from, const struct wire_
     case WIRE_MSG:
         hear_msg(c, from, &frame->msg);
         break;
-    case WIRE_CALL: /* a witness carries no orders out, and has no log */
-    case WIRE_LOG_ASK:
+    case WIRE_CALL:
+        answer_call(c, from, frame);
+        break;
+    case WIRE_LOG_ASK: /* a witness has no log, and asks nothing */
     case WIRE_LOG_PIECE:
     case WIRE_REPLY:
         c->all->ignored++;

@@ -76,8 +76,11 @@ static enum ctl_exit force(struct cli *c, struct ctl_request *r)
     if ((c->given & CLI_JSON) != 0)
         cli_print_json(c, answer);
     else
-        (void)fprintf(c->out, "forced: this member goes on alone\n"
-                              "  next: 'hamgr status', then add members: 'hamgr member add'\n");
+        (void)fprintf(c->out,
+                      "forced: this member goes on alone\n"
+                      "  next: 'hamgr status'; then 'hamgr join' on each database host, and "
+                      "'hamgr member add' for a witness,\n"
+                      "        once its old state_dir is moved away\n");
     json_decref(answer);
     return rc;
 }

@@ -172,6 +172,8 @@ static bool is_added(const json_t *status, const char *name)
 
     json_array_foreach(services, i, service)
     {
+        if (strcmp(print_text(service, "state"), "stopped") == 0)
+            continue; /* what it knows is from before a failover was forced */
         json_array_foreach(json_object_get(service, "members"), k, member)
         {
             found += strcmp(print_text(member, "name"), name) == 0 &&

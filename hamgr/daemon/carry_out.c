@@ -151,7 +151,7 @@ static void alert(struct driver *d, enum alert_kind kind, uint64_t epoch)
         [ALERT_ALONE] = "no standby is there: the primary acknowledges alone",
         [ALERT_BLANK] = "the voter's file is missing: this member must be removed and added again",
         [ALERT_DISK] = "the voter's state cannot be written: no vote from here",
-        [ALERT_STOPPED] = "the cluster was forced on without this member: rebuild it",
+        [ALERT_STOPPED] = "the cluster was forced on without this member: it has to join anew",
     };
     char text[200];
 

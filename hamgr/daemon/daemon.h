@@ -77,6 +77,8 @@ struct daemon_order {
     bool is_own;         /* this hamgrd asked by itself */
     struct member added; /* role not ROLE_NONE: it waits until that one is reached and linked */
     bool is_reached;
+    uint64_t fit_call;  /* ... and has answered this question, or not in time */
+    hm_ms fit_until_ms; /* when it counts as answered */
 };
 
 /* A member as far as links and the gate go. */

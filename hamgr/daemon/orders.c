@@ -315,6 +315,10 @@ static void take_rebuild(struct driver *driver, const struct asker *a, const jso
     if (slot == HM_NOBODY || r->member[slot].role != ROLE_DB) {
         (void)snprintf(text, sizeof text, "'%.32s' is no db member", name);
         orders_fail(driver->daemon, a, HM_BAD_INPUT, text, "'hamgr member list' shows the members");
+    } else if (driver->core.state == ST_STOPPED) {
+        orders_fail(driver->daemon, a, HM_REFUSED, "the cluster was forced on without this member",
+                    "systemctl stop hamgrd; move state_dir, data_dir and hamgr.conf away; hamgr "
+                    "join ADDRESS");
     } else if (slot == driver->core.self) {
         orders_give(driver, a, &order);
     } else {
@@ -511,6 +515,12 @@ static void take_call(struct daemon *d, const struct link_peer *from, const stru
     if (json_is_object(request) && is_order(orders_text(request, "command"))) {
         log_notice("request command=%s from=%s", orders_text(request, "command"), from->name);
         orders_take(d, &a, request);
+    } else if (json_is_object(request) &&
+               strcmp(orders_text(request, "command"), CALL_MEMBER_FIT) == 0) {
+        struct driver *driver = find_driver(d, &a, request);
+
+        if (driver != NULL)
+            orders_say_fitness(driver, &a, request);
     } else if (json_is_object(request) && strcmp(orders_text(request, "command"), "config") == 0) {
         orders_answer_config(d, &a);
     } else
@@ -523,6 +533,8 @@ static void take_answer(struct daemon *d, const struct link_peer *from, const st
     json_t *document;
     json_int_t rc;
 
+    if (orders_take_fitness(d, from, f->call.id, f->call.text))
+        return;
     for (size_t i = 0; i < ORDERS_MAX; i++) {
         struct daemon_order *o = &d->order[i];
 

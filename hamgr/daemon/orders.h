@@ -41,6 +41,11 @@ void orders_look_before(struct driver *driver, const struct asker *a, uint8_t to
 
 /* orders_member.c: the members change. driver's member leads. */
 void orders_add_member(struct driver *driver, const struct asker *a, const json_t *request);
+/* Asked of a member before it is added: HM_REFUSED if it would never vote. */
+void orders_say_fitness(const struct driver *driver, const struct asker *a, const json_t *request);
+/* True: it answered that question. */
+bool orders_take_fitness(struct daemon *d, const struct link_peer *from, uint64_t call,
+                         const char *text);
 void orders_remove_member(struct driver *driver, const struct asker *a, const json_t *request);
 /* {"conf", "cluster", "services"}: the file that fits the record, and who leads. The caller owns
  * it; NULL: no memory. */

@@ -2,7 +2,8 @@
  *
  * A member is added only when it was reached where the others are to reach it, and when it has said
  * its incarnation on an authenticated link: so neither a wrong address nor a wrong key gets into
- * the record, and nobody has to type an incarnation. */
+ * the record, and nobody has to type an incarnation. It is also asked whether it would vote: one
+ * that was left behind by a forced failover never does, and would take the majority with it. */
 #include "daemon/orders.h"
 
 #include "base/clock.h"
@@ -11,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LINK_LIMIT_MS = 15000, CALL_LIMIT_MS = 30000 };
+enum { LINK_LIMIT_MS = 15000, CALL_LIMIT_MS = 30000, FIT_LIMIT_MS = 2000 };
 
 /* --- adding -------------------------------------------------------------------------------------
  */
@@ -87,6 +88,73 @@ static void give_up(struct daemon_order *o, enum hm_rc rc, const char *why)
     orders_end(d, o, rc, json_pack("{s:s, s:s}", "error", text, "next", next));
 }
 
+/* A member of an older version does not know the question, and need not answer it. */
+static bool has_said_fit(struct daemon_order *o)
+{
+    struct daemon *d = o->driver->daemon;
+    struct wire_frame frame = { .type = WIRE_CALL };
+    json_t *request;
+    char *text;
+
+    if (o->fit_call != 0)
+        return clock_boot_ms() >= o->fit_until_ms;
+    o->fit_call = frame.call.id = ++d->calls;
+    o->fit_until_ms = clock_boot_ms() + FIT_LIMIT_MS;
+    request = json_pack("{s:s, s:s, s:I}", "command", CALL_MEMBER_FIT, "service",
+                        o->driver->settings->name, CALL_CLUSTER_INCARNATION,
+                        (json_int_t)core_record(&o->driver->core)->cluster_incarnation);
+    text = json_dumps(request, JSON_COMPACT);
+    frame.call.text = text;
+    if (text != NULL)
+        (void)link_send(d->links, 0, o->added.name, &frame); /* lost: the time limit answers */
+    json_decref(request);
+    free(text);
+    return false;
+}
+
+bool orders_take_fitness(struct daemon *d, const struct link_peer *from, uint64_t call,
+                         const char *text)
+{
+    struct daemon_order *o = NULL;
+    json_t *document;
+
+    for (size_t i = 0; i < ORDERS_MAX; i++)
+        if (d->order[i].id != 0 && d->order[i].added.role != ROLE_NONE &&
+            d->order[i].fit_call == call && strcmp(d->order[i].added.name, from->name) == 0)
+            o = &d->order[i];
+    if (o == NULL)
+        return false;
+    document = json_loads(text, 0, NULL);
+    if (json_integer_value(json_object_get(document, "rc")) == HM_REFUSED) {
+        link_undial(d->links, o->added.name);
+        orders_end(d, o, HM_REFUSED, document);
+        return true;
+    }
+    json_decref(document);
+    o->fit_until_ms = 0;
+    orders_look_for_member(o);
+    return true;
+}
+
+void orders_say_fitness(const struct driver *driver, const struct asker *a, const json_t *request)
+{
+    json_int_t asked = json_integer_value(json_object_get(request, CALL_CLUSTER_INCARNATION));
+    const struct record *r = core_record(&driver->core);
+    struct daemon *d = driver->daemon;
+    char text[128];
+
+    if (driver->core.state != ST_STOPPED &&
+        (r == NULL || asked <= (json_int_t)r->cluster_incarnation)) {
+        orders_answer(d, a, HM_OK, json_object());
+        return;
+    }
+    (void)snprintf(text, sizeof text, "%s has votes of the time before a failover was forced",
+                   d->settings.node);
+    orders_fail(d, a, HM_REFUSED, text,
+                "on that host: systemctl stop hamgrd; move state_dir, data_dir and hamgr.conf "
+                "away; hamgr join");
+}
+
 void orders_look_for_member(struct daemon_order *o)
 {
     struct order order = { .kind = ORDER_MEMBER_ADD, .member = HM_NOBODY, .added = o->added };
@@ -97,6 +165,8 @@ void orders_look_for_member(struct daemon_order *o)
 
     link_look(driver->daemon->links, o->added.name, &link);
     if (o->is_reached && link.is_up && link.incarnation != 0) {
+        if (!has_said_fit(o))
+            return;
         memcpy(peer, o->peer, sizeof peer); /* the same place may be taken again */
         o->id = 0;
         order.added.incarnation = link.incarnation;

@@ -72,7 +72,9 @@ static void about_state(struct lines *l, const struct report_service *s)
         warn(l, "%s: the voter's file of %s is missing: remove the member and add it again", name,
              l->r->settings->node);
     else if (s->core->state == ST_STOPPED)
-        warn(l, "%s: the cluster went on without %s in a newer incarnation: rebuild this member",
+        warn(l,
+             "%s: the cluster was forced on without %s: stop hamgrd here, move state_dir, data_dir "
+             "and hamgr.conf away, then 'hamgr join'",
              name, l->r->settings->node);
     else if (s->core->state == ST_OUTSIDE && l->r->is_joining)
         warn(l, "%s: %s asks to be added%s%s", name, l->r->settings->node,

@@ -52,6 +52,11 @@ enum wire_type {
     WIRE_LOG_PIECE, /* here it is */
 };
 
+/* A call that every member answers, a witness too, before it is added: the command, and the
+ * incarnation of the cluster that it would vote in. HM_REFUSED: its votes are of one before. */
+#define CALL_MEMBER_FIT "member_fit"
+#define CALL_CLUSTER_INCARNATION "cluster_incarnation"
+
 struct wire_frame {
     enum wire_type type;
     union {

@@ -3,7 +3,7 @@
 import json
 import os
 
-
+import cluster as clusters
 import scenarios
 from cluster import Kind
 from lab import let_pass, wait_until
@@ -175,4 +175,13 @@ def test_a_lost_majority_can_be_forced(get_cluster, drop_cluster):
     wait_until('the old primary stops', lambda: 'newer incarnation' in c.hamgr(c.db[primary], 'status').stdout, 30)
     assert not c.server[primary].is_primary()
     assert c.server[standby].is_primary()
+    # whoever has votes of the time before would never vote again: not made a member
+    for other, role in zip(lost, ('db', 'witness')):
+        port = f'{other.address}:{clusters.PORT}'
+        done = c.hamgr(host, 'member', 'add', other.name, port, '--role', role)
+        assert done.returncode == REFUSED, done.stderr
+        assert 'before a failover was forced' in done.stderr and 'next: ' in done.stderr, done.stderr
+    rebuilt = c.hamgr(c.db[primary], 'rebuild', primary, '--yes')
+    assert rebuilt.returncode == REFUSED and 'hamgr join' in rebuilt.stderr, rebuilt.stderr
+    assert c.service_status(host)['voters']['n'] == 1
     drop_cluster()  # members of the old incarnation cannot be mended

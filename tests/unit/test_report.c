@@ -437,7 +437,9 @@ static void a_member_that_cannot_take_part_is_told(void **state)
     made_core.state = ST_BLANK;
     warns("pg: the voter's file of db2 is missing: remove the member and add it again\n");
     made_core.state = ST_STOPPED;
-    warns("pg: the cluster went on without db2 in a newer incarnation: rebuild this member\n");
+    warns(
+        "pg: the cluster was forced on without db2: stop hamgrd here, move state_dir, data_dir and "
+        "hamgr.conf away, then 'hamgr join'\n");
 }
 
 static void a_member_that_is_none_is_told_why(void **state)
