@@ -28,8 +28,6 @@ void orders_end(struct daemon *d, struct daemon_order *o, enum hm_rc rc, json_t 
 
 /* An order, of whatever kind: it is answered in any case, as a rule later. */
 void orders_take(struct daemon *d, const struct asker *a, const json_t *request);
-/* orders_before.c: what a switchover would do, as an answer. */
-void orders_look_before(struct driver *driver, const struct asker *a, uint8_t to);
 /* Gives the core an order; its reply is the asker's answer. */
 void orders_give(struct driver *driver, const struct asker *a, struct order *order);
 
