@@ -95,6 +95,8 @@ build/$(1)/obj/%.o: %.c build/$(1)/flags
 build/$(1)/libhamgr.a: $$(LIB_OBJ.$(1)) build/$(1)/sources
 	$(SAY) AR $$@
 	$(Q)rm -f $$@ && $(AR) rcs $$@ $$(LIB_OBJ.$(1))
+	@# of two functions with one name the linker silently takes the first
+	$(Q)! nm -g --defined-only $$@ 2>/dev/null | awk '$$$$2 == "T" { print "defined twice: " $$$$3 }' | sort | uniq -d | grep . >&2
 
 build/$(1)/unit/%: build/$(1)/obj/tests/unit/%.o build/$(1)/libhamgr.a
 	@mkdir -p $$(@D)
