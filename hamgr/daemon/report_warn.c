@@ -10,6 +10,7 @@ enum {
     FAILURES_TOLD = 3,           /* rebuilds in a row, until a person should look */
     WRITING_TOLD_MS = 2000,      /* a vote on its way to the disk */
     STALL_TOLD_MS = 3600000,     /* a stall of the loop is worth a line for an hour */
+    STRANGER_TOLD_MS = 60000,    /* it comes back every few seconds as long as it runs */
     LOST_TOLD_MS = 24 * 3600000, /* what was lost, for a day */
     LIST_MAX = 100,              /* bytes of a list in a line */
 };
@@ -431,6 +432,8 @@ static void about_slots(struct lines *l, const struct report_service *s)
     const struct service_facts *f = &s->facts;
     char held[24], most[24], ago[24];
 
+    if (f->stranger_ms != 0 && l->r->now_ms - f->stranger_ms < STRANGER_TOLD_MS)
+        warn(l, "%s: %s, and is no member: it was cut off; stop that server", name, f->stranger);
     for (size_t i = 0; i < f->drops_n; i++) {
         const struct service_drop *d = &f->drop[i];
 

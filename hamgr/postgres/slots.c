@@ -46,6 +46,7 @@ struct slots {
     struct slots_pace pace;
     hm_ms foreign_told_ms; /* 0: there are none that hold back log */
     struct log_repeat trouble;
+    struct log_repeat stranger;
     struct service_facts facts; /* of it only what slots_describe() gives */
 };
 
@@ -109,6 +110,21 @@ static void note_drop(struct slots *l, const struct slot_step *step, const char 
              why);
 }
 
+/* The address is what leads to it. */
+static void note_stranger(struct slots *l, const char *name, const char *from)
+{
+    struct service_facts *f = &l->facts;
+    uint64_t hidden;
+
+    f->stranger_ms = clock_boot_ms();
+    (void)snprintf(f->stranger, sizeof f->stranger, "%.46s streams as %.40s",
+                   from[0] != '\0' ? from : "somebody on this host", name);
+    if (log_repeat_starts(&l->stranger, f->stranger_ms, &hidden))
+        log_error("stranger cut off service=%s: %s, which is another server: stop it, or give it "
+                  "an application_name and a slot of its own hidden=%llu",
+                  l->s->config.service->name, f->stranger, (unsigned long long)hidden);
+}
+
 static void tell(struct slots *l, const struct slot_step *step)
 {
     const char *service = l->s->config.service->name;
@@ -124,7 +140,12 @@ static void tell(struct slots *l, const struct slot_step *step)
         log_notice("slot dropped service=%s slot=%s: its member left the cluster", service,
                    step->name);
         break;
+    case SLOT_CUT:
+        note_stranger(l, member_name(l, step->member), step->from);
+        break;
     case SLOT_DROP_STALE:
+        if (step->is_active)
+            note_stranger(l, member_name(l, step->member), step->from);
         log_notice("slot dropped service=%s slot=%s: nobody will come back to it", service,
                    step->name);
         break;
@@ -214,6 +235,11 @@ static void take_step(struct slots *l)
         print_lsn(lsn, sizeof lsn, step->to);
         (void)snprintf(sql, sizeof sql, "SELECT pg_replication_slot_advance('%s', '%s')", name,
                        lsn);
+    } else if (step->act == SLOT_CUT) {
+        (void)snprintf(sql, sizeof sql,
+                       "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots"
+                       " WHERE slot_name = '%s' AND active",
+                       name);
     } else if (step->is_active) {
         (void)snprintf(sql, sizeof sql,
                        "DO $$BEGIN"
@@ -237,12 +263,21 @@ static void take_step(struct slots *l)
 
 /* Ours first: of the others only some are told. Those of a backup end with its connection. */
 static const char look_sql[] =
-    "SELECT p.lsn - '0/0', slot_name, active, wal_status = 'lost', restart_lsn - '0/0'"
+    "SELECT p.lsn - '0/0', slot_name, active, wal_status = 'lost', restart_lsn - '0/0',"
+    " (SELECT host(client_addr) FROM pg_stat_replication WHERE pid = active_pid)"
     " FROM (SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()"
     "   ELSE pg_current_wal_lsn() END AS lsn) p"
     " LEFT JOIN pg_replication_slots ON NOT temporary"
     " ORDER BY slot_name LIKE 'hamgr\\_%' DESC, restart_lsn";
-enum { SEEN_END, SEEN_NAME, SEEN_ACTIVE, SEEN_LOST, SEEN_RESTART };
+enum { SEEN_END, SEEN_NAME, SEEN_ACTIVE, SEEN_LOST, SEEN_RESTART, SEEN_FROM };
+
+/* Whoever streams under the name of a member, and not by a slot of ours. */
+static const char strangers_sql[] =
+    "SELECT application_name, host(client_addr), pg_terminate_backend(pid)"
+    " FROM pg_stat_replication r"
+    " WHERE application_name LIKE 'hamgr\\_%' AND state IN ('catchup', 'streaming')"
+    " AND NOT EXISTS (SELECT FROM pg_replication_slots s"
+    "   WHERE s.active_pid = r.pid AND s.slot_name LIKE 'hamgr\\_%')";
 
 static void read_slot(const PGresult *result, int row, struct slot *slot)
 {
@@ -250,6 +285,7 @@ static void read_slot(const PGresult *result, int row, struct slot *slot)
                            .is_lost = PQgetvalue(result, row, SEEN_LOST)[0] == 't',
                            .restart = strtoull(PQgetvalue(result, row, SEEN_RESTART), NULL, 10) };
     (void)snprintf(slot->name, sizeof slot->name, "%s", PQgetvalue(result, row, SEEN_NAME));
+    (void)snprintf(slot->from, sizeof slot->from, "%s", PQgetvalue(result, row, SEEN_FROM));
 }
 
 /* A slot of another naming is nobody's business but the administrator's; who does not use it any
@@ -401,11 +437,23 @@ static void told(void *ctx, enum conn_outcome outcome, const PGresult *result, c
     take_step(l);
 }
 
+static void strangers_told(void *ctx, enum conn_outcome outcome, const PGresult *result,
+                           const char *why)
+{
+    struct slots *l = ctx;
+
+    (void)why; /* as above */
+    for (int i = 0; outcome == CONN_ANSWERED && i < PQntuples(result); i++)
+        note_stranger(l, PQgetvalue(result, i, 0), PQgetvalue(result, i, 1));
+    if (outcome != CONN_ANSWERED || !conn_ask(l->conn, look_sql, ASK_MS, told, l))
+        give_up_round(l);
+}
+
 static void up(void *ctx)
 {
     struct slots *l = ctx;
 
-    if (!conn_ask(l->conn, look_sql, ASK_MS, told, l))
+    if (!conn_ask(l->conn, strangers_sql, ASK_MS, strangers_told, l))
         give_up_round(l);
 }
 
@@ -494,6 +542,8 @@ void slots_describe(const struct slots *l, struct service_facts *ret)
     memcpy(ret->drop, l->facts.drop, sizeof ret->drop);
     ret->foreign_n = l->facts.foreign_n;
     memcpy(ret->foreign, l->facts.foreign, sizeof ret->foreign);
+    ret->stranger_ms = l->facts.stranger_ms;
+    memcpy(ret->stranger, l->facts.stranger, sizeof ret->stranger);
 }
 
 enum hm_rc slots_new(struct service *s, struct slots **ret, struct hm_err *err)

@@ -11,7 +11,11 @@
  * no other way to keep the disk from filling up.
  *
  * The disk is looked at the more often the less is free: none is so fast that it could fill up
- * between two looks. */
+ * between two looks.
+ *
+ * A commit is acknowledged once connections of the right name have it, so nobody else may use the
+ * name of a member: a server that somebody copied with its settings, say. Such a stranger is cut
+ * off and told of, by its address. */
 #ifndef HAMGR_POSTGRES_SLOTS_H
 #define HAMGR_POSTGRES_SLOTS_H
 
@@ -45,6 +49,7 @@ struct slots_pace {
 struct slot {
     char name[SLOT_NAME_BYTES];
     bool is_active;
+    char from[48];    /* who streams by it: its address; "" not known */
     bool is_lost;     /* PostgreSQL removed log that it held back (max_slot_wal_keep_size) */
     uint64_t restart; /* it holds back the log from here on; 0: none */
 };
@@ -87,6 +92,7 @@ enum slot_act {
     SLOT_DROP_LOST,    /* PostgreSQL made it useless */
     SLOT_DROP_LIMIT,   /* more than slot_max_bytes */
     SLOT_DROP_DISK,    /* the disk runs short */
+    SLOT_CUT,          /* whoever streams by it is not its member: that one does not stream */
 };
 
 struct slot_step {
@@ -96,6 +102,7 @@ struct slot_step {
     bool is_active; /* who streams by it must be cut off first */
     uint64_t to;    /* SLOT_ADVANCE */
     uint64_t held;  /* bytes that a dropped one holds back */
+    char from[48];  /* who streams by it */
 };
 
 enum { SLOT_STEPS_MAX = SLOTS_MAX + HM_MEMBERS_MAX };

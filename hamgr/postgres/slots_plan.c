@@ -85,7 +85,8 @@ static void drop(struct plan *p, size_t at, enum slot_act act)
     step = add(p, act, slot->name, member);
     step->is_active = slot->is_active;
     step->held = slot_held(p->seen, slot);
-    p->is_doomed[at] = true;
+    memcpy(step->from, slot->from, sizeof step->from);
+    p->is_doomed[at] = act != SLOT_CUT;
 }
 
 /* --- who is there ------------------------------------------------------------------------------
@@ -147,6 +148,24 @@ static bool is_of_former_copy(const struct plan *p, const struct slot *slot, uin
     return has_newer(p, slot, member);
 }
 
+/* It streams from here, and says as which copy. */
+static bool is_known_as_another(const struct plan *p, uint8_t member, uint64_t copy_id)
+{
+    const struct gossip *g = whole_copy(p->w, member);
+
+    return g != NULL && g->copy == COPY_STANDBY && g->follows == p->w->self &&
+           g->copy_id != copy_id;
+}
+
+/* It should stream from here as this very copy, and does not. */
+static bool is_kept_out(const struct plan *p, uint8_t member, uint64_t copy_id)
+{
+    const struct gossip *g = member < HM_MEMBERS_MAX ? p->w->peer[member] : NULL;
+
+    return g != NULL && g->copy == COPY_STANDBY && g->follows == p->w->self && !g->is_streaming &&
+           g->copy_id == copy_id;
+}
+
 /* --- what must go ------------------------------------------------------------------------------
  */
 
@@ -160,8 +179,12 @@ static bool is_stale(const struct plan *p, const struct slot *slot, enum slot_ac
     if (!postgres_slot_parse(p->w->record, slot->name, &member, &copy_id))
         return true;
     *ret_act = SLOT_DROP_STALE;
-    return !slot->is_active &&
-           (member == p->w->self || is_of_former_copy(p, slot, member, copy_id));
+    if (!slot->is_active)
+        return member == p->w->self || is_of_former_copy(p, slot, member, copy_id);
+    if (is_known_as_another(p, member, copy_id))
+        return true;
+    *ret_act = SLOT_CUT;
+    return is_kept_out(p, member, copy_id);
 }
 
 /* The holder knows its members; the record of a standby may be that of the past. */
@@ -206,10 +229,11 @@ static void weed(struct plan *p, struct slots_memory *memory)
         if (slot->is_lost)
             drop(p, i, SLOT_DROP_LOST);
         else if (mark->stale_since_ms != HM_NEVER &&
-                 now_ms >= mark->stale_since_ms + patience_ms(p, act))
+                 now_ms >= mark->stale_since_ms + patience_ms(p, act)) {
             drop(p, i, act);
-        else if (p->w->max_bytes != 0 && slot_held(p->seen, slot) > p->w->max_bytes &&
-                 (!slot->is_active || now_ms >= mark->still_since_ms + SLOTS_STILL_MS))
+            mark->stale_since_ms = act == SLOT_CUT ? HM_NEVER : mark->stale_since_ms;
+        } else if (p->w->max_bytes != 0 && slot_held(p->seen, slot) > p->w->max_bytes &&
+                   (!slot->is_active || now_ms >= mark->still_since_ms + SLOTS_STILL_MS))
             drop(p, i, SLOT_DROP_LIMIT);
     }
     *memory = now;

@@ -14,6 +14,7 @@ THREE = Kind(timing='lan', dbs=3, witnesses=0)
 SMALL = Kind(timing='lan', own_disks=True, disk_mib=512,
              pg='wal_keep_size = 0\nmin_wal_size = 32MB\nmax_wal_size = 64MB\n')
 LIMITED = Kind(timing='lan', slot_max='40MB')
+SYNC = Kind(timing='lan', durability='sync')
 
 
 def keep_no_log(cluster):
@@ -180,3 +181,24 @@ def test_slots_of_former_copies_do_not_use_them_up(get_cluster):
     c.wait_healthy(120)
     wait_until('only the new one is left', lambda: len(slots_of(primary, standby).split()) == 1 and
                slots_of(primary, standby) != own, 60)
+
+
+def test_a_stranger_with_the_name_of_a_member_is_cut_off(get_cluster):
+    """A copy of a standby that somebody started elsewhere would confirm commits in its name."""
+    c = get_cluster(SYNC)
+    primary = c.primary()
+    standby = next(n for n in c.db if n != primary)
+    host = c.lab.hosts.get('copy') or c.lab.add_host('copy', 18)
+    stranger = postgres.Server(host)
+    stranger.copy_of(c.db[primary])
+    own = c.server[standby].query('SHOW primary_conninfo')
+    with open(stranger.data / 'postgresql.auto.conf', 'a', encoding='utf-8') as conf:
+        conf.write("primary_conninfo = '%s'\nprimary_slot_name = ''\n" % own.replace("'", "''"))
+    stranger.start()
+    try:
+        wait_until('it is told of', lambda: any(
+            host.address in w and 'no member' in w for w in c.status(c.db[primary])['warnings']), 60)
+        assert 'stranger cut off' in c.log_text(c.db[primary])
+    finally:
+        stranger.stop('immediate')
+    assert c.wait_healthy(60) == primary

@@ -222,6 +222,51 @@ static void slots_of_former_copies_go_after_a_while(void **state)
     expect(1, SLOT_DROP_STALE, "hamgr_db2_0000000000000001");
 }
 
+/* Somebody copied db3 with its settings, and started it: it has a slot, but db3 says who it is. */
+static void who_streams_as_another_copy_of_a_member_is_cut_off(void **state)
+{
+    (void)state;
+    world.self = DB1;
+    world.peer[DB1] = NULL;
+    has_slot_of(DB3, 500 * MB)->is_active = true;
+    has_slot("hamgr_db3_0000000000000001", 500 * MB)->is_active = true;
+    memcpy(seen.slot[1].from, "10.0.0.9", sizeof "10.0.0.9");
+    plan();
+    plan_after(SLOTS_STALE_MS - 1);
+    assert_int_equal(steps, 0);
+    plan_after(1);
+    assert_int_equal(steps, 1);
+    expect(0, SLOT_DROP_STALE, "hamgr_db3_0000000000000001");
+    assert_true(step[0].is_active);
+    assert_string_equal(step[0].from, "10.0.0.9");
+}
+
+/* ... and it was faster than db3, which finds its slot in use. */
+static void who_keeps_a_member_out_of_its_slot_is_cut_off(void **state)
+{
+    (void)state;
+    world.self = DB1;
+    world.peer[DB1] = NULL;
+    has_slot_of(DB3, 500 * MB)->is_active = true;
+    gossip[DB3].is_streaming = false;
+    plan();
+    plan_after(SLOTS_STALE_MS - 1);
+    assert_int_equal(steps, 0);
+    plan_after(1);
+    assert_int_equal(steps, 1);
+    expect(0, SLOT_CUT, "hamgr_db3_00000000000000a2");
+    plan_after(1); /* the member may need a while */
+    assert_int_equal(steps, 0);
+    gossip[DB3].is_streaming = true;
+    plan_after(SLOTS_STALE_MS);
+    assert_int_equal(steps, 0);
+    gossip[DB3].follows = DB2; /* on its way to another */
+    gossip[DB3].is_streaming = false;
+    plan();
+    plan_after(SLOTS_STALE_MS);
+    assert_int_equal(steps, 0);
+}
+
 /* It may never get so far as to stream, for want of a free slot. */
 static void who_tells_another_copy_needs_the_former_slot_no_more(void **state)
 {
@@ -505,6 +550,8 @@ int main(void)
         TEST(a_disk_that_fills_up_at_once_is_short),
         TEST(the_pace_is_that_of_the_last_seconds),
         TEST(the_less_is_free_the_sooner_it_is_looked_at),
+        TEST(who_streams_as_another_copy_of_a_member_is_cut_off),
+        TEST(who_keeps_a_member_out_of_its_slot_is_cut_off),
         TEST(what_is_no_longer_stale_begins_anew),
         TEST(a_removed_member_is_forgotten_with_its_slot),
         TEST(the_primary_forgets_a_removed_member_at_once),
