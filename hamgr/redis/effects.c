@@ -2,6 +2,7 @@
 #include "redis/op.h"
 
 #include "base/clock.h"
+#include "redis/include.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -112,7 +113,7 @@ static void server_exited(void *ctx, const struct child_end *end)
 /* An absolute path of the program, as systemd would find it. */
 static bool find_program(const struct settings_service *service, char *buffer, size_t size)
 {
-    static const char *const dirs[] = { "/usr/bin", "/usr/local/bin", "/usr/sbin" };
+    static const char *const dirs[] = { "/usr/bin", "/usr/local/bin" };
 
     for (size_t i = 0; i < HM_ARRAY_LEN(dirs); i++) {
         const char *dir = service->bin_dir[0] != 0 ? service->bin_dir : dirs[i];
@@ -159,6 +160,51 @@ static void spawn(struct redis_op *op)
         wait_for_standby(op);
 }
 
+/* What redis.conf includes must be there, or the server refuses to start. */
+struct include_job {
+    struct worker_job base;
+    struct redis_op *op;
+    char run_dir[SETTINGS_PATH_MAX];
+    char service[HM_NAME_MAX];
+    enum hm_rc rc;
+    struct hm_err err;
+};
+
+static void run_include(struct worker_job *base)
+{
+    struct include_job *job = (struct include_job *)base;
+
+    job->rc = include_write(job->run_dir, job->service, &job->err);
+}
+
+static void include_done(struct worker_job *base)
+{
+    struct include_job *job = (struct include_job *)base;
+    struct redis_op *op = job->op;
+
+    if (rop_is_called_back(op) && !op->has_ended) {
+        if (job->rc != HM_OK)
+            rop_fail(op, "cannot start: %s", job->err.text);
+        else
+            spawn(op);
+    }
+    free(job);
+}
+
+static void write_include(struct redis_op *op)
+{
+    struct include_job *job = calloc(1, sizeof *job);
+
+    HM_BUG_ON(job == NULL); /* no memory: systemd starts hamgrd again */
+    job->base.run = run_include;
+    job->base.done = include_done;
+    job->op = op;
+    memcpy(job->run_dir, op->s->config.settings->run_dir, sizeof job->run_dir);
+    memcpy(job->service, op->s->config.service->name, sizeof job->service);
+    op->calls++;
+    worker_add(op->s->worker, &job->base);
+}
+
 static void start_unit(struct redis_op *op)
 {
     const struct service_config *config = &op->s->config;
@@ -191,7 +237,7 @@ static void start_first_looked(struct redis_op *op)
     } else if (op->s->config.service->control == CONTROL_SYSTEMD) {
         start_unit(op);
     } else {
-        spawn(op);
+        write_include(op);
     }
 }
 

@@ -45,16 +45,17 @@ struct service {
     struct rnotes notes; /* as on disk, or as being written; changed only by redis_note() */
 
     /* What SET_NAMES put in force on this run of the server. probe.c reports it, and calls
-     * redis_names_keep() with every finding of a primary. */
+     * redis_names_keep() with every finding. */
     enum names_state names;
     struct pair pair; /* with NAMES_PAIR */
     char names_run_id[INFO_ID_SIZE];
-    /* names.c, over `work`: who may attach is being seen to; and then once more. */
+    /* attach.c, over `work`: who may attach is being seen to; and then once more. */
     bool is_keeping;
     bool must_keep_again;
-    bool is_default_barred; /* the default user may not replicate, because of us */
-    unsigned int kept_out;  /* replicas that were attached and had to go */
-    char keep_why[96];      /* why it cannot be seen to; "": it can */
+    bool is_default_barred;          /* the default user may not replicate, because of us */
+    unsigned int kept_out;           /* replicas that were attached and had to go */
+    char keep_why[96];               /* why it cannot be seen to; "": it can */
+    char login_run_id[INFO_ID_SIZE]; /* the run of the server that was told how to log in */
 
     bool is_stop_asked; /* op.c, while it ends the server: its end is then no accident */
     bool has_fence;
@@ -86,10 +87,10 @@ void redis_op_drop(struct service *s);
 /* The server ended: operations that need it fail now. */
 void redis_op_note_death(struct service *s);
 
-/* names.c. Sees to it that only those copies can attach that the names in force allow: with the
- * names that SET_NAMES put in force on this run of the server, and the record as it is now. Asks
- * and goes on by itself, over `work`; does nothing when that is closed, the server is no primary or
- * the names are not known.
+/* attach.c. Sees to it that only those copies can attach to a primary that the names in force
+ * allow: with the names that SET_NAMES put in force on this run of the server, and the record as it
+ * is now; and that a standby that follows the primary logs in as it must. Asks and goes on by
+ * itself, over `work`; does nothing when that is closed, or the names are not known.
  *
  * A replica whose connection is killed is back within a millisecond, so it has to be refused: each
  * member's copy logs in as an ACL user of its own, with a password that is derived from the

@@ -70,8 +70,7 @@ static void retire(struct redis_op *op)
     op->s->old_ops = op;
 }
 
-/* Something called back. False: nobody wants to know any more. */
-static bool is_called_back(struct redis_op *op)
+bool rop_is_called_back(struct redis_op *op)
 {
     struct redis_op **at = &op->s->old_ops;
 
@@ -219,7 +218,7 @@ static void looked(struct service *s, void *ctx)
     struct redis_op *op = ctx;
 
     (void)s;
-    if (is_called_back(op))
+    if (rop_is_called_back(op))
         op->on_look(op);
 }
 
@@ -235,7 +234,7 @@ static void answered(void *ctx, enum rconn_outcome outcome, const redisReply *re
 {
     struct redis_op *op = ctx;
 
-    if (is_called_back(op) && !op->has_ended)
+    if (rop_is_called_back(op) && !op->has_ended)
         op->on_answer(op, outcome, reply, why);
 }
 
@@ -274,22 +273,13 @@ void rop_need_work(struct redis_op *op, rop_step *then)
 bool rop_member_host(const struct service *s, uint8_t slot, char *buffer, size_t size)
 {
     const struct record *r = &s->record;
-    const char *address, *end;
+    char host[HM_ADDRESS_MAX];
 
     if (slot >= HM_MEMBERS_MAX || r->member[slot].role == ROLE_NONE)
         return false;
-    address = r->member[slot].address;
-    if (address[0] == '[') {
-        address++;
-        end = strchr(address, ']');
-    } else {
-        end = strrchr(address, ':');
-    }
-    if (end == NULL || end == address || (size_t)(end - address) >= size)
-        return false;
-    memcpy(buffer, address, (size_t)(end - address));
-    buffer[end - address] = 0;
-    return true;
+    hosts_split(r->member[slot].address, host);
+    (void)snprintf(buffer, size, "%s", host);
+    return host[0] != 0;
 }
 
 /* "master", offset, replicas ... or "slave", host, port, state, offset. */

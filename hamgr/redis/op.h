@@ -1,8 +1,8 @@
 /* op.h - a copy operation on Redis under way: what its steps may ask for, and how it ends.
  *
  * A step asks for one thing and names the step that comes next; nothing waits. What still comes in
- * for an operation that is over is dropped. Only op.c and the operations themselves (effects.c,
- * stop.c, names.c) include this. */
+ * for an operation that is over is dropped. Only op.c, the operations themselves (effects.c,
+ * stop.c, names.c) and attach.c include this. */
 #ifndef HAMGR_REDIS_OP_H
 #define HAMGR_REDIS_OP_H
 
@@ -37,7 +37,7 @@ struct redis_op {
     rop_step *on_work;
     rop_answered *on_answer;
     hm_ms work_since_ms;
-    unsigned int calls; /* that will still come back */
+    unsigned int calls; /* that will still come back: rop_is_called_back() */
 
     bool is_over;   /* nothing that comes back counts any more */
     bool has_ended; /* how is known; the last probe is under way */
@@ -80,6 +80,9 @@ void rop_ask_words(struct redis_op *op, rop_answered *then, hm_ms timeout_ms, si
     rop_ask_words(op, then, ROP_ASK_MS,                                                            \
                   sizeof((const char *const[]){ __VA_ARGS__ }) / sizeof(const char *),             \
                   (const char *const[]){ __VA_ARGS__ })
+/* Something that was counted in op->calls came back. False: nobody wants to know any more, and the
+ * operation may be freed. */
+bool rop_is_called_back(struct redis_op *op);
 void rop_doing(struct redis_op *op, const char *format, ...) HM_PRINTF(2, 3);
 
 /* --- what several operations share --- */
@@ -89,7 +92,13 @@ bool rop_member_host(const struct service *s, uint8_t slot, char *buffer, size_t
 uint64_t rop_role_offset(const redisReply *reply);
 /* names.c: which names the server gets before it becomes writable: nobody, or in async nothing. */
 void rop_set_first_names(struct redis_op *op, rop_step *then);
-/* names.c: how this copy logs in where it attaches. */
+/* attach.c: whether s->names are of this very run of the server, and there is a record. */
+bool rop_are_names_known(const struct service *s);
+/* attach.c: sees to it who may attach, also on a server that is no primary yet; once more when that
+ * is under way. Then rop_kept(), with s->keep_why and s->kept_out. */
+void rop_keep(struct service *s);
+void rop_kept(struct service *s);
+/* attach.c: tells this copy as whom to attach. */
 void rop_log_in(struct redis_op *op, rop_step *then);
 
 #endif

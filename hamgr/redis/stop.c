@@ -12,6 +12,7 @@
 #include "base/log.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -83,10 +84,21 @@ static bool has_peer_all(const struct redis_op *op, const redisReply *reply)
            strcmp(reply->element[3]->str, "connected") == 0 && rop_role_offset(reply) >= op->offset;
 }
 
-/* ROLE of a primary: for each replica its address, its port, and what it confirmed, as texts. */
+/* The slot of the member that is to take over, HM_NOBODY: it is not known. */
+static uint8_t successor(const struct service *s)
+{
+    const struct switchover *change = &s->record.switchover;
+
+    return change->phase == SWITCH_NONE || change->to == s->self ? HM_NOBODY : change->to;
+}
+
+/* ROLE of a primary: for each replica its address, its port, and what it confirmed, as texts. One
+ * that takes all data anew is not there. */
 static bool have_replicas_all(const struct redis_op *op, const redisReply *reply)
 {
     const redisReply *list = reply->elements > 2 ? reply->element[2] : NULL;
+    uint8_t to = successor(op->s);
+    bool has_successor = to == HM_NOBODY;
 
     if (list == NULL || list->type != REDIS_REPLY_ARRAY)
         return false;
@@ -94,11 +106,13 @@ static bool have_replicas_all(const struct redis_op *op, const redisReply *reply
         const redisReply *one = list->element[i];
 
         if (one->type != REDIS_REPLY_ARRAY || one->elements < 3 ||
+            one->element[0]->type != REDIS_REPLY_STRING ||
             one->element[2]->type != REDIS_REPLY_STRING ||
             strtoull(one->element[2]->str, NULL, 10) < op->offset)
             return false;
+        has_successor |= hosts_find(op->s->hosts, one->element[0]->str) == to;
     }
-    return true;
+    return has_successor;
 }
 
 static void own_told(struct redis_op *op, enum rconn_outcome outcome, const redisReply *reply,
@@ -202,10 +216,20 @@ static bool is_literal(const char *host)
     return inet_pton(AF_INET, host, &any) == 1 || inet_pton(AF_INET6, host, &any) == 1;
 }
 
+/* A literal one: as it attached, or as the record has it. */
+static bool address_of(const struct service *s, uint8_t slot, char *buffer, size_t size)
+{
+    for (size_t i = 0; i < s->info.replicas_n; i++)
+        if (slot != HM_NOBODY && hosts_find(s->hosts, s->info.replica[i].address) == slot) {
+            (void)snprintf(buffer, size, "%s", s->info.replica[i].address);
+            return is_literal(buffer);
+        }
+    return rop_member_host(s, slot, buffer, size) && is_literal(buffer);
+}
+
 static void reach_successor(struct redis_op *op)
 {
     struct service *s = op->s;
-    const struct switchover *change = &s->record.switchover;
     char host[HM_ADDRESS_MAX];
     struct rconn_config config = { .base = s->config.base,
                                    .host = host,
@@ -218,8 +242,7 @@ static void reach_successor(struct redis_op *op)
                                    .ctx = op };
     struct hm_err err;
 
-    if (change->phase == SWITCH_NONE || change->to == s->self ||
-        !rop_member_host(s, change->to, host, sizeof host) || !is_literal(host) ||
+    if (!address_of(s, successor(s), host, sizeof host) ||
         rconn_new(&config, &op->peer, &err) != HM_OK) {
         pause_writes(op);
         return;
