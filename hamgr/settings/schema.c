@@ -278,7 +278,7 @@ const struct setting schema[] = {
     { REDIS("passfile", TYPE_PATH), FIELD(settings_service, passfile), .otherwise = "none",
       .example = "/etc/hamgr/cache.pass",
       .help = "A file whose first line is the password that hamgrd connects with. Its user must be able to read "
-              "it, others must not. The servers themselves need `masterauth` in redis.conf." },
+              "it, others must not. Replicas need none: hamgr sets how they log in." },
     SERVICE_PROMISES(REDIS),
 
     /* --- the witness's file --- */
