@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -218,6 +219,8 @@ static const char *next_step(const char *why)
         return "look at user and passfile: ";
     if (strncmp(why, "DENIED", 6) == 0)
         return "set protected-mode no, and a password: ";
+    if (strcmp(why, strerror(EACCES)) == 0)
+        return "let hamgrd's user open the socket (unixsocketperm, group): ";
     return "";
 }
 

@@ -380,6 +380,37 @@ static void a_start_of_hamgrd_does_not_change_the_copy(void **state)
     assert_true(w->copy.copy_id == noted_id);
 }
 
+/* With swapdb the old data is there until the new one is: when the primary goes away in between, it
+ * still is. What is in the pairs is void all the same: it could as well have been gone. */
+static void a_resynchronisation_that_leaves_the_old_data_has_its_position(void **state)
+{
+    struct world *w = *state;
+    uint64_t offset;
+
+    world_follow(w, DB2, WORLD_SERVERS);
+    assert_string_equal(world_ask(w, DB2, "REPLICAOF NO ONE"), "OK");
+    world_write(w, DB2, 50, 10);
+    offset = world_number(w, DB2, "master_repl_offset");
+    (void)world_ask(w, DB1, "CONFIG SET rdbcompression no");
+    world_write(w, DB1, 2000, 10000); /* more than fits in between */
+    (void)world_ask(w, DB2, "CONFIG SET repl-diskless-load swapdb");
+    (void)world_ask(w, DB2, "CONFIG SET key-load-delay 500");
+    world_expect(w, COPY_PRIMARY, NULL, 1000);
+    noted_id = w->copy.copy_id;
+    noted_timeline = w->copy.at.timeline;
+    (void)world_ask(w, DB2, "REPLICAOF %s %u", world_host(w, DB1), (unsigned int)w->port);
+    world_expect(w, COPY_STARTING, is_another_copy, 5000);
+    (void)world_ask(w, DB1, "ACL SETUSER default -psync -sync"); /* it may not come back */
+    (void)world_ask(w, DB1, "CLIENT KILL TYPE replica");
+    world_expect(w, COPY_STANDBY, is_final, 5000);
+    assert_true(w->copy.copy_id != noted_id && w->copy.at.timeline == noted_timeline);
+    assert_true(w->copy.at.offset >= offset && !w->copy.is_streaming);
+    (void)world_ask(w, DB1, "ACL SETUSER default +psync +sync");
+    (void)world_ask(w, DB2, "CONFIG SET repl-diskless-load disabled");
+    (void)world_ask(w, DB2, "CONFIG SET key-load-delay 0");
+    world_expect(w, COPY_STANDBY, streams, 5000);
+}
+
 /* The worst moment: the old data is gone, and the new one does not come. */
 static void half_a_resynchronisation_has_no_position(void **state)
 {
@@ -495,6 +526,7 @@ int main(void)
         cmocka_unit_test(a_promotion_gives_another_history),
         cmocka_unit_test(all_data_taken_anew_makes_another_copy),
         cmocka_unit_test(a_start_of_hamgrd_does_not_change_the_copy),
+        cmocka_unit_test(a_resynchronisation_that_leaves_the_old_data_has_its_position),
         cmocka_unit_test(half_a_resynchronisation_has_no_position),
         cmocka_unit_test(a_death_is_noticed_at_once),
         cmocka_unit_test(a_restarted_server_is_another_copy),

@@ -172,6 +172,8 @@ void world_start(struct world *w, unsigned int server, const char *lines)
     w->pid[server] = pid;
     world_await(w, waitpid(pid, NULL, WNOHANG) != 0 || (c = connect_to(w, server)) != NULL);
     if (c == NULL)
+        w->pid[server] = 0;
+    if (c == NULL)
         fail_msg("server %u did not start: see %s/log%u", server + 1, w->top, server + 1);
     redisFree(c);
 }
