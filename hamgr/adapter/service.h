@@ -129,9 +129,10 @@ struct service_facts {
     struct service_slot slot[SERVICE_SLOTS_MAX];
     size_t drops_n;
     struct service_drop drop[SERVICE_DROPS_MAX]; /* the newest last */
-    char stranger[112];                          /* who used a member's name, and from where */
-    hm_ms stranger_ms;                           /* when it was cut off last; 0: never */
-    size_t foreign_n; /* slots of others that nobody uses and that hold back log: never dropped */
+    char lax[120];      /* whose commits wait for nobody although they should; "": nobody's */
+    char stranger[112]; /* who used a member's name, and from where */
+    hm_ms stranger_ms;  /* when it was cut off last; 0: never */
+    size_t foreign_n;   /* slots of others that nobody uses and that hold back log: never dropped */
     struct service_slot foreign[SERVICE_FOREIGN_MAX];
     hm_ms answered_ms; /* boot time of the newest answer; 0: never */
 };

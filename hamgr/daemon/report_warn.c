@@ -523,6 +523,9 @@ static void about_durability(struct lines *l, const struct report_service *s)
     const struct record *rec = report_record(s->core);
     bool is_alone = false;
 
+    if (s->facts.lax[0] != '\0')
+        warn(l, "%s: %s: such commits may be lost in spite of '%s'", s->settings->name,
+             s->facts.lax, durability_name(rec->goal));
     if (rec->epoch == 0 || rec->goal == DURABILITY_ASYNC)
         return;
     for (unsigned i = 0; i < rec->pairs_n; i++)

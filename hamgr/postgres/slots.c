@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "postgres/lax.h"
 #include "postgres/op.h"
 
 #include <stdio.h>
@@ -216,6 +217,27 @@ static void stepped(void *ctx, enum conn_outcome outcome, const PGresult *result
     next_step(l);
 }
 
+static void lax_told(void *ctx, enum conn_outcome outcome, const PGresult *result, const char *why)
+{
+    struct slots *l = ctx;
+
+    (void)why; /* as above */
+    if (outcome == CONN_ANSWERED)
+        lax_read(result, l->facts.lax, sizeof l->facts.lax);
+    end_round(l);
+}
+
+/* Rarely enough for a look at the settings, too. */
+static void finish_round(struct slots *l)
+{
+    bool is_asked = l->s->seen.state == COPY_PRIMARY && l->s->record.goal != DURABILITY_ASYNC;
+
+    if (!is_asked)
+        l->facts.lax[0] = '\0';
+    if (!is_asked || !conn_ask(l->conn, lax_sql, ASK_MS, lax_told, l))
+        end_round(l);
+}
+
 /* Names are letters, digits and underscores only. Whoever streams by a slot must have let go of it
  * before it can be dropped. */
 static void take_step(struct slots *l)
@@ -225,7 +247,7 @@ static void take_step(struct slots *l)
     char sql[640], lsn[24];
 
     if (l->at >= l->n) {
-        end_round(l);
+        finish_round(l);
         return;
     }
     if (step->act == SLOT_CREATE) {
@@ -542,6 +564,7 @@ void slots_describe(const struct slots *l, struct service_facts *ret)
     memcpy(ret->drop, l->facts.drop, sizeof ret->drop);
     ret->foreign_n = l->facts.foreign_n;
     memcpy(ret->foreign, l->facts.foreign, sizeof ret->foreign);
+    memcpy(ret->lax, l->facts.lax, sizeof ret->lax);
     ret->stranger_ms = l->facts.stranger_ms;
     memcpy(ret->stranger, l->facts.stranger, sizeof ret->stranger);
 }

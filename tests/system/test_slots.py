@@ -202,3 +202,22 @@ def test_a_stranger_with_the_name_of_a_member_is_cut_off(get_cluster):
     finally:
         stranger.stop('immediate')
     assert c.wait_healthy(60) == primary
+
+
+def test_commits_that_do_not_wait_are_told(get_cluster):
+    """Whoever lowers synchronous_commit for everybody, or for a role, has lost what sync promises."""
+    c = get_cluster(SYNC)
+    server, host = c.server[c.primary()], c.db[c.primary()]
+
+    def told(what):
+        return lambda: any(what in w and "in spite of 'sync'" in w for w in c.status(host)['warnings'])
+    server.query('CREATE ROLE hasty')
+    server.query('ALTER ROLE hasty SET synchronous_commit = off')
+    wait_until('the role is told', told('synchronous_commit is off for role hasty'), 30)
+    server.query('ALTER SYSTEM SET synchronous_commit = local')
+    server.query('SELECT pg_reload_conf()')
+    wait_until('both are told', told('synchronous_commit is local for everybody, and 1 more'), 30)
+    server.query('ALTER SYSTEM RESET synchronous_commit')
+    server.query('SELECT pg_reload_conf()')
+    server.query('DROP ROLE hasty')
+    wait_until('all is well', lambda: not told('synchronous_commit')(), 30)

@@ -308,6 +308,15 @@ static void an_even_number_of_voters_is_told(void **state)
     warns("4 voters survive no more failures than 3: add or remove a witness\n");
 }
 
+static void commits_that_do_not_wait_are_told(void **state)
+{
+    (void)state;
+    (void)snprintf(made.service[0].facts.lax, sizeof made.service[0].facts.lax,
+                   "synchronous_commit is off for role bob");
+    warns("pg: synchronous_commit is off for role bob: such commits may be lost in spite of "
+          "'sync'\n");
+}
+
 static void a_pause_is_told(void **state)
 {
     (void)state;
@@ -562,6 +571,7 @@ int main(void)
         TEST(a_silent_voter_is_told),
         TEST(a_lost_majority_is_told_first),
         TEST(an_even_number_of_voters_is_told),
+        TEST(commits_that_do_not_wait_are_told),
         TEST(a_pause_is_told),
         TEST(a_pause_without_its_primary_is_told_with_the_way_out),
         TEST(a_standby_that_does_not_stream_is_told),
