@@ -68,10 +68,12 @@ static enum hm_rc ask_cluster(struct join *j, const char *where, json_t **ret, s
                        j->answer.software);
     }
     if (rc != HM_OK) {
-        (void)snprintf(j->next, sizeof j->next, "%s",
-                       rc == HM_REFUSED ? "copy the key file from a database member of the cluster"
-                                        : "name a database member whose hamgrd runs, with the port "
-                                          "that its file says");
+        (void)snprintf(
+            j->next, sizeof j->next, "%s",
+            rc == HM_REFUSED && j->answer.version == 0
+                ? "copy the key file from a database member of the cluster"
+                : "name a database member whose hamgrd runs, with the port that its file "
+                  "says");
         return rc;
     }
     *ret = json_loads(j->answer.text, 0, NULL);
@@ -293,8 +295,26 @@ static bool was_removed(struct join *j, const char *conf, struct hm_err *err)
     return true;
 }
 
+/* What was given now would be ignored without a word: the file has its own. */
+static bool is_elsewhere(struct join *j, struct hm_err *err)
+{
+    const struct settings *s = &j->settings;
+
+    for (size_t i = 0; i < s->members_n; i++) {
+        if (strcmp(s->member[i].name, j->self.name) != 0 ||
+            strcmp(s->member[i].address, j->self.address) == 0)
+            continue;
+        (void)snprintf(j->next, sizeof j->next,
+                       "mv %s %s.old   (if that address is wrong); then again", j->conf, j->conf);
+        (void)hm_fail(err, HM_REFUSED, "'%s' of an attempt before says that this host is at %s",
+                      j->conf, s->member[i].address);
+        return true;
+    }
+    return false;
+}
+
 /* The settings that are there are those of an attempt before; false: they are not. */
-static bool is_begun(struct join *j, const char *conf, struct hm_err *err)
+static bool is_begun(struct cli *c, struct join *j, const char *conf, struct hm_err *err)
 {
     struct settings_errors errors;
     struct settings *s = malloc(sizeof *s);
@@ -309,7 +329,7 @@ static bool is_begun(struct join *j, const char *conf, struct hm_err *err)
         j->settings = *s;
     free(s);
     if (is_ours)
-        return !was_removed(j, conf, err);
+        return !was_removed(j, conf, err) && (c->address == NULL || !is_elsewhere(j, err));
     (void)snprintf(j->next, sizeof j->next, "mv %s %s.old   (if this host is no member any more)",
                    j->conf, j->conf);
     (void)hm_fail(err, HM_REFUSED, "'%s' is there already: this host has been set up before",
@@ -337,7 +357,7 @@ static enum ctl_exit join_cluster(struct cli *c, struct join *j)
     if (rc == HM_OK) {
         take_names(c, j);
         if (access(j->conf, F_OK) == 0) {
-            bool is_ours = is_begun(j, print_text(document, "conf"), &err);
+            bool is_ours = is_begun(c, j, print_text(document, "conf"), &err);
 
             json_decref(document);
             return is_ours ? begin(c, j) : fail(c, j, HM_REFUSED, &err);

@@ -5,9 +5,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <netdb.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -110,10 +112,34 @@ static enum hm_rc look_at_host(struct join *j, struct hm_err *err)
     return HM_OK;
 }
 
+/* hamgrd listens there; with a name it listens on all addresses of the host. */
+static enum hm_rc look_at_address(struct join *j, struct hm_err *err)
+{
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST };
+    struct addrinfo *at;
+    bool is_elsewhere = false;
+    int fd;
+
+    if (getaddrinfo(j->self.host, NULL, &hints, &at) != 0)
+        return HM_OK;
+    fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0) {
+        is_elsewhere = bind(fd, at->ai_addr, at->ai_addrlen) != 0 && errno == EADDRNOTAVAIL;
+        (void)close(fd); /* nothing was sent */
+    }
+    freeaddrinfo(at);
+    if (!is_elsewhere)
+        return HM_OK;
+    set_next(j, "give one of this host with --address: 'ip address' lists them");
+    return hm_fail(err, HM_REFUSED, "'%s' is no address of this host", j->self.host);
+}
+
 enum hm_rc join_look(struct join *j, const json_t *services, struct hm_err *err)
 {
     enum hm_rc rc = look_at_host(j, err);
 
+    if (rc == HM_OK)
+        rc = look_at_address(j, err);
     for (size_t i = 0; rc == HM_OK && i < j->settings.services_n; i++) {
         const char *version =
             json_string_value(json_object_get(json_array_get(services, i), "version"));

@@ -75,6 +75,7 @@ def test_a_host_that_cannot_join_is_told_why(get_cluster):
 
     refused('key', key=os.urandom(32).hex())
     refused('already', options=('--address', primary.address))
+    refused('no address of this host', options=('--address', '10.77.0.99'))
     refused('no number', options=('--priority', '5', '--address', '10.0.0.1:0'))
     (host.dir / 'data').mkdir(exist_ok=True)
     (host.dir / 'data' / 'precious').write_text('')
@@ -99,3 +100,15 @@ def test_the_primary_stays(get_cluster):
     assert done.returncode == REFUSED
     assert 'switchover' in done.stderr
     assert c.primary() == primary
+
+
+def test_another_address_is_not_ignored(get_cluster):
+    """A second attempt goes on with the file of the first one: what it contradicts is refused."""
+    c = get_cluster(GROWING)
+    primary = c.db[c.primary()]
+    host = c.lab.hosts.get('twice') or c.lab.add_host('twice', 20)
+    assert c.try_join(host, primary).returncode == 0
+    assert c.try_join(host, primary, options=('--address', host.address)).returncode == 0
+    other = c.try_join(host, primary, options=('--address', '127.0.0.1'))
+    assert other.returncode == REFUSED and host.address in other.stderr, other.stderr
+    assert 'next: mv' in other.stderr
