@@ -144,7 +144,7 @@ static void alert(struct driver *d, enum alert_kind kind, uint64_t epoch)
         [ALERT_NONE] = "nothing",
         [ALERT_NEW_PRIMARY] = "this member is the new primary",
         [ALERT_LOST_LEASE] = "this member lost its lease",
-        [ALERT_REBUILD] = "the copy diverged and is rebuilt",
+        [ALERT_REBUILD] = "the copy cannot go on as it is: it is rewound or made anew",
         [ALERT_REBUILD_FAILS] =
             ("the copy could not be rebuilt several times: 'hamgr status' here says "
              "why; then 'hamgr rebuild' with this member's name"),

@@ -391,6 +391,20 @@ static const char *hello_fault(const struct conn *c, const struct wire_hello *h)
     return NULL;
 }
 
+/* Two hosts were given one name. A member that was set up anew has the name at once; but not from
+ * another address while the former one is heard: the two would take it from each other for ever. */
+static bool is_of_another_host(struct conn *c, const struct peer *p, uint64_t incarnation)
+{
+    const struct conn *best = peer_best(p);
+
+    if (p->incarnation == 0 || p->incarnation == incarnation || best == NULL || best == c ||
+        strcmp(best->address, c->address) == 0 || !peer_is_heard(p, clock_boot_ms()))
+        return false;
+    conn_end(c, END_REFUSED, "the host %s is called '%s', too: stop hamgrd on one of the two",
+             best->address, p->name);
+    return true;
+}
+
 /* The first frame. One that accepts answers after it has heard, for a witness learns only from the
  * other's HELLO what it is called in this cluster. False: it ended. */
 static bool take_hello(struct conn *c, const struct wire_frame *f)
@@ -411,6 +425,8 @@ static bool take_hello(struct conn *c, const struct wire_frame *f)
         conn_end(c, END_REFUSED, "too many members of this cluster");
         return false;
     }
+    if (is_of_another_host(c, p, h->incarnation))
+        return false;
     if (c->is_accepted && cluster->config.hello->from[0] != 0 && !send_hello(c, ""))
         return false;
     if (!c->is_accepted || cluster->config.hello->from[0] != 0) {

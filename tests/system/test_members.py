@@ -2,13 +2,15 @@
 
 import json
 import os
+import shutil
 
 import probe as probes
 import scenarios
 from cluster import Kind
-from lab import wait_until
+from lab import let_pass, wait_until
 
 GROWING = Kind(durability='sync', timing='lan', dbs=1, witnesses=0)
+PAIR = Kind(timing='lan')
 REFUSED = 3
 
 
@@ -112,3 +114,29 @@ def test_another_address_is_not_ignored(get_cluster):
     other = c.try_join(host, primary, options=('--address', '127.0.0.1'))
     assert other.returncode == REFUSED and host.address in other.stderr, other.stderr
     assert 'next: mv' in other.stderr
+
+
+def test_two_hosts_of_one_name_do_not_take_it_from_each_other(get_cluster):
+    """Somebody made a host from another one's image, and only gave it an address of its own."""
+    c = get_cluster(PAIR)
+    primary = c.primary()
+    standby = next(n for n in c.db if n != primary)
+    real, twin = c.db[standby], c.lab.hosts.get('twin') or c.lab.add_host('twin', 22)
+    conf = c.conf(real).read_text().replace(str(real.dir), str(twin.dir)).replace(
+        f'{real.address}:', f'{twin.address}:')
+    c.write_key(twin, c.key)
+    for name in ('state', 'run', 'data', 'sock'):
+        (twin.dir / name).mkdir(mode=0o700, exist_ok=True)
+        shutil.chown(twin.dir / name, 'postgres', 'postgres')
+    c.conf(twin).write_text(conf)
+    ups = c.log_text(c.db[primary]).count(f'link_up cluster={c.name} member={standby}')
+    c.start_host(twin)
+    try:
+        wait_until('the primary tells of it', lambda: f"is called '{standby}', too" in c.log_text(
+            c.db[primary]), 30)
+        let_pass(2)
+        assert c.log_text(c.db[primary]).count(f'link_up cluster={c.name} member={standby}') <= ups + 1
+        assert c.wait_healthy() == primary
+    finally:
+        for process in twin.processes.values():
+            process.end()
