@@ -247,6 +247,11 @@ check-asan: $(UNIT.asan) build/asan/sim ## unit tests, told stories and 150 draw
 check-fence: build/$(MODE)/hamgr-fence ## the helper with a real server in network namespaces; needs root
 	@MODE=$(MODE) tests/fence/run.sh
 
+# Clients of other languages come from npm's registry; where that cannot be reached, redis-py alone.
+.PHONY: check-clients
+check-clients: build/$(MODE)/sentinel-made ## real clients and 10,000 idle ones at the Sentinel endpoint
+	@MODE='$(MODE)' tests/clients/run.sh
+
 check-pure: $(LIB_OBJ.release) ## core and view call nothing that could block, wait or fail
 	@tests/lint/pure.sh build/release/obj $(PURE_SRC)
 

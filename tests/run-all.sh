@@ -28,6 +28,7 @@ redis        check-redis
 pure         check-pure
 rules        check-rules
 fence        check-fence
+clients      check-clients
 system       check-system
 model        check-model QUICK=1
 sim          check-sim

@@ -209,6 +209,8 @@ static void fill_master(struct sentinel_view *v, const struct sentinel_view_serv
     ret->is_odown = v->is_odown;
     ret->is_failover =
         has_successor || r->switchover.phase != SWITCH_NONE || is_candidate(c->state);
+    set(&v->is_unsettled, &v->unsettled_ms, ret->is_sdown || ret->is_failover, now_ms);
+    ret->unsettled_ms = v->is_unsettled ? v->unsettled_ms : HM_NEVER;
     ret->sdown_ms = v->sdown_ms;
     ret->odown_ms = v->odown_ms;
     ret->heard_ms = v->heard_ms;

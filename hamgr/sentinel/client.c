@@ -161,7 +161,7 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
     drop_out(c);
     if (c->session.is_ended)
         client_free(c);
-    else if (!c->session.is_waiting)
+    else if (!c->session.is_waiting && !c->is_held)
         hear_again(c);
 }
 
@@ -228,6 +228,18 @@ static bool keep_in(struct client *c, const char *bytes, size_t n)
     return true;
 }
 
+/* The request is to wait, and has not waited long enough yet. */
+static bool may_wait(struct client *c)
+{
+    struct sentinel_server *s = c->server;
+
+    if (!session_should_wait(&c->session, &s->host, &s->command))
+        return false;
+    if (c->held_ms == 0)
+        c->held_ms = s->host.now_ms + SESSION_HOLD_MS;
+    return s->host.now_ms < c->held_ms;
+}
+
 /* Answers requests until there is no whole one, or it is another client's turn, which *ret_is_more
  * says. Returns the bytes consumed. */
 static size_t answer(struct client *c, size_t n, struct resp_out *o, bool *ret_is_more)
@@ -250,7 +262,12 @@ static size_t answer(struct client *c, size_t n, struct resp_out *o, bool *ret_i
             c->session.is_ended = true;
             return n;
         }
+        if (s->command.words_n > 0 && may_wait(c)) {
+            server_hold(c);
+            return at;
+        }
         at += consumed;
+        c->held_ms = 0;
         if (s->command.words_n > 0)
             session_take(&c->session, &s->host, &s->command, o);
         if (i + 1 >= REQUESTS_AT_ONCE || o->n > FLUSH_ABOVE) {
@@ -287,7 +304,7 @@ static void process(struct client *c, size_t n)
     server_note_lists(c);
     if (!keep_in(c, s->in + at, n - at))
         return;
-    if (c->session.is_waiting)
+    if (c->session.is_waiting || c->is_held)
         (void)event_del(c->read); /* fails for no event that was made */
     else if (is_more && !is_stuck(c))
         server_make_ready(c);
@@ -306,8 +323,10 @@ static size_t unkeep_in(struct client *c)
 
 void client_go_on(struct client *c)
 {
-    if (!is_stuck(c) && !c->session.is_waiting && !c->session.is_ended)
-        process(c, unkeep_in(c));
+    if (is_stuck(c) || c->session.is_waiting || c->session.is_ended)
+        return;
+    (void)event_add(c->read, NULL); /* it may have been held; fails only without memory */
+    process(c, unkeep_in(c));
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)

@@ -455,6 +455,33 @@ void session_take(struct session *s, struct session_host *host, const struct res
         row->take(&call);
 }
 
+static bool is_unsettled(const struct session_host *host, const struct model_master *m)
+{
+    return m->unsettled_ms != HM_NEVER && host->now_ms < m->unsettled_ms + SESSION_FRESH_MS;
+}
+
+bool session_should_wait(const struct session *s, const struct session_host *host,
+                         const struct resp_command *c)
+{
+    const struct resp_word *w = c->word;
+    bool is_about_all = c->words_n == 2 && resp_is(&w[1], "masters");
+    bool is_about_one =
+        c->words_n == 3 && (resp_is(&w[1], "master") || resp_is(&w[1], "get-master-addr-by-name"));
+
+    if (!s->is_known || c->words_n < 2 || !resp_is(&w[0], "sentinel") ||
+        (!is_about_all && !is_about_one))
+        return false;
+    for (size_t i = 0; i < host->model->masters_n; i++) {
+        const struct model_master *m = &host->model->master[i];
+        bool is_asked_for =
+            is_about_all || (strlen(m->name) == w[2].n && memcmp(m->name, w[2].at, w[2].n) == 0);
+
+        if (is_asked_for && is_unsettled(host, m))
+            return true;
+    }
+    return false;
+}
+
 void session_done(struct session *s)
 {
     pubsub_done(&s->pubsub);

@@ -56,7 +56,8 @@ struct model_master {
     hm_ms sdown_ms;         /* boot time; while it is down */
     hm_ms odown_ms;
     hm_ms heard_ms;
-    hm_ms reported_ms; /* since when it is the master */
+    hm_ms unsettled_ms; /* since when it is down, or a failover goes on; HM_NEVER: neither */
+    hm_ms reported_ms;  /* since when it is the master */
     hm_ms down_after_ms;
     hm_ms failover_limit_ms;
     unsigned quorum;       /* voters that must agree: a majority */

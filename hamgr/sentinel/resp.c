@@ -63,7 +63,7 @@ static enum length read_length(const char *data, size_t n, size_t at, int64_t *r
     struct resp_word digits;
 
     if (end == NULL)
-        return n - at > RESP_LENGTH_MAX ? LENGTH_TOO_LONG : LENGTH_NOT_THERE;
+        return n - at > RESP_LENGTH_MAX + 1 ? LENGTH_TOO_LONG : LENGTH_NOT_THERE;
     digits = (struct resp_word){ .at = data + at + 1, .n = (size_t)(end - data) - at - 1 };
     if (digits.n > RESP_LENGTH_MAX)
         return LENGTH_TOO_LONG;
@@ -91,13 +91,13 @@ static enum resp_result parse_word(const char *data, size_t n, size_t *at, struc
 
     if (*at >= n)
         return RESP_MORE;
-    is = read_length(data, n, *at, &length, &next);
-    if (is == LENGTH_NOT_THERE)
-        return data[*at] == '$' ? RESP_MORE : wrong_sign(data[*at], ret_why);
-    if (is == LENGTH_TOO_LONG)
-        return bad(ret_why, "Protocol error: too big bulk count string");
     if (data[*at] != '$')
         return wrong_sign(data[*at], ret_why);
+    is = read_length(data, n, *at, &length, &next);
+    if (is == LENGTH_NOT_THERE)
+        return RESP_MORE;
+    if (is == LENGTH_TOO_LONG)
+        return bad(ret_why, "Protocol error: too big bulk count string");
     if (is == LENGTH_NO_NUMBER || length < 0 || length > RESP_COMMAND_MAX ||
         next + (size_t)length + 2 > RESP_COMMAND_MAX)
         return bad(ret_why, "Protocol error: invalid bulk length");

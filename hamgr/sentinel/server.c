@@ -48,6 +48,60 @@ void server_make_ready(struct client *c)
     server_wake(c->server);
 }
 
+void server_hold(struct client *c)
+{
+    struct sentinel_server *s = c->server;
+
+    c->is_held = true;
+    s->held_n++;
+    TAILQ_INSERT_TAIL(&s->held, c, queue);
+    if (!event_pending(s->release, EV_TIMEOUT, NULL))
+        after(s->release, LOOK_MS);
+}
+
+static void leave_held(struct client *c)
+{
+    if (!c->is_held)
+        return;
+    TAILQ_REMOVE(&c->server->held, c, queue);
+    c->server->held_n--;
+    c->is_held = false;
+}
+
+static void release(struct client *c)
+{
+    leave_held(c);
+    server_make_ready(c);
+}
+
+/* Those that waited long enough. The others wait for a snapshot. */
+static void on_release(evutil_socket_t fd, short what, void *arg)
+{
+    struct sentinel_server *s = arg;
+    hm_ms now_ms = clock_boot_ms();
+    struct client *c = TAILQ_FIRST(&s->held);
+
+    (void)fd;
+    (void)what;
+    for (; c != NULL && c->held_ms <= now_ms; c = TAILQ_FIRST(&s->held))
+        release(c);
+    if (c != NULL)
+        after(s->release, LOOK_MS);
+}
+
+/* Is a master settled that was not? Then whoever waits is looked at anew, a few at a time. */
+static bool is_one_settled(const struct model *before, const struct model *now)
+{
+    for (size_t i = 0; i < now->masters_n; i++) {
+        const struct model_master *m = &now->master[i];
+        const struct model_master *was = model_find(before, m->name, strlen(m->name));
+
+        if (m->unsettled_ms == HM_NEVER && was != NULL && was->unsettled_ms != HM_NEVER)
+            return true;
+    }
+    return false;
+}
+
 static void leave_list(struct client *c)
 {
     struct sentinel_server *s = c->server;
@@ -83,6 +137,7 @@ void server_forget(struct client *c)
     leave_list(c);
     if (c->is_ready)
         TAILQ_REMOVE(&s->ready, c, queue);
+    leave_held(c);
     for (size_t i = 0; i < SENTINEL_WAITING_MAX; i++)
         if (s->waiting[i].client == c)
             s->waiting[i] = (struct waiting){ 0 };
@@ -115,6 +170,8 @@ static void on_pump(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
+    for (; s->release_n > 0 && !TAILQ_EMPTY(&s->held) && server_us() < half_us; s->release_n--)
+        release(TAILQ_FIRST(&s->held));
     while (!TAILQ_EMPTY(&s->ready) && server_us() < half_us) {
         struct client *c = TAILQ_FIRST(&s->ready);
 
@@ -123,7 +180,8 @@ static void on_pump(evutil_socket_t fd, short what, void *arg)
         client_go_on(c);
     }
     tell_some(s, end_us);
-    if (s->cursor != NULL || s->round_upto != s->ring.next || !TAILQ_EMPTY(&s->ready))
+    if (s->cursor != NULL || s->round_upto != s->ring.next || !TAILQ_EMPTY(&s->ready) ||
+        (s->release_n > 0 && !TAILQ_EMPTY(&s->held)))
         server_wake(s);
 }
 
@@ -169,8 +227,10 @@ void sentinel_server_show(struct sentinel_server *s, const struct model *model)
     /* Who asks because of an event is to be answered from what the event tells. */
     if (s->model.id[0] != '\0')
         events_between(&s->model, model, publish, s);
+    if (is_one_settled(&s->model, model))
+        s->release_n = s->held_n;
     s->model = *model;
-    if (s->subscribers_n > 0 && s->round_upto != s->ring.next)
+    if (s->release_n > 0 || (s->subscribers_n > 0 && s->round_upto != s->ring.next))
         server_wake(s);
 }
 
@@ -279,6 +339,7 @@ static enum hm_rc set_up(struct sentinel_server *s, const struct sentinel_config
     TAILQ_INIT(&s->idle);
     TAILQ_INIT(&s->subscribers);
     TAILQ_INIT(&s->ready);
+    TAILQ_INIT(&s->held);
     for (size_t i = 0; i < SENTINEL_LISTENS_MAX; i++)
         if (config->listen[i] != NULL)
             (void)snprintf(s->listen[i], sizeof s->listen[i], "%s", config->listen[i]);
@@ -288,7 +349,7 @@ static enum hm_rc set_up(struct sentinel_server *s, const struct sentinel_config
     }
     if ((config->password != NULL && s->password == NULL) || !make_timer(s, &s->pump, on_pump) ||
         !make_timer(s, &s->sweep, on_sweep) || !make_timer(s, &s->answer, on_answer) ||
-        !make_timer(s, &s->again, on_again))
+        !make_timer(s, &s->again, on_again) || !make_timer(s, &s->release, on_release))
         return hm_fail(err, HM_FAILED, "cannot set up the Sentinel endpoint: no memory");
     return HM_OK;
 }
@@ -317,7 +378,7 @@ enum hm_rc sentinel_server_new(const struct sentinel_config *config, struct sent
 
 void sentinel_server_free(struct sentinel_server *s)
 {
-    struct event *timers[4];
+    struct event *timers[5];
 
     if (s == NULL)
         return;
@@ -330,6 +391,7 @@ void sentinel_server_free(struct sentinel_server *s)
     timers[1] = s->sweep;
     timers[2] = s->answer;
     timers[3] = s->again;
+    timers[4] = s->release;
     for (size_t i = 0; i < HM_ARRAY_LEN(timers); i++)
         if (timers[i] != NULL)
             event_free(timers[i]);

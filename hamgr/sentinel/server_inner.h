@@ -17,7 +17,9 @@ struct client {
     struct event *write;            /* owned; NULL unless something waits to leave */
     int fd;                         /* owned */
     bool is_ready;                  /* in `ready` */
+    bool is_held;                   /* in `held`; its next request is in `in` */
     bool is_subscriber;             /* in `subscribers`, not in `idle` */
+    hm_ms held_ms;                  /* until when that request waits; 0: it has not waited */
     char *in;                       /* owned: the beginning of a request */
     size_t in_n;
     char *out; /* owned: what waits to leave */
@@ -25,7 +27,7 @@ struct client {
     uint64_t next_event; /* the next that it is to be told */
     hm_ms active_ms;
     TAILQ_ENTRY(client) all;   /* in `subscribers` or in `idle` */
-    TAILQ_ENTRY(client) queue; /* in `ready` */
+    TAILQ_ENTRY(client) queue; /* in `ready` or `held` */
 };
 TAILQ_HEAD(client_list, client);
 
@@ -64,11 +66,15 @@ struct sentinel_server {
     struct client *cursor;          /* the next to visit; NULL: the round is over */
     uint64_t round_upto;            /* events that the round tells */
     struct client_list ready;       /* with requests that wait for their turn */
+    struct client_list held;        /* session_should_wait(); who came first is first */
     struct event *pump;             /* owned */
     struct event *sweep;            /* owned */
     struct event *answer;           /* owned */
+    struct event *release;          /* owned */
     struct waiting waiting[SENTINEL_WAITING_MAX];
     unsigned subscribers_n;
+    unsigned held_n;
+    unsigned release_n; /* of the held, to be looked at anew */
     uint64_t ids;
     uint64_t slow;
     size_t buffered;
@@ -99,6 +105,7 @@ void client_describe(void *ctx, const struct session *session, char text[SESSION
 /* server.c */
 void server_wake(struct sentinel_server *s); /* there is something to pump */
 void server_make_ready(struct client *c);
+void server_hold(struct client *c);
 void server_note_lists(struct client *c); /* it became a subscriber, or none */
 bool server_failover(void *ctx, struct session *session, const char *master);
 void server_refused(void *ctx, const struct session *session);

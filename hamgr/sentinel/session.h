@@ -17,6 +17,8 @@
 enum {
     SESSION_NAME_MAX = 128, /* bytes of CLIENT SETNAME */
     SESSION_ABOUT_MAX = 256,
+    SESSION_HOLD_MS = 1000,  /* below the time-outs that clients have by default */
+    SESSION_FRESH_MS = 3000, /* after that nobody waits: it may last */
 };
 
 struct session;
@@ -54,6 +56,11 @@ struct session {
 };
 
 void session_done(struct session *s);
+/* True: it asks where a master is that went down, or is being moved, a moment ago. If the answer
+ * waits, by SESSION_HOLD_MS at most, it is as a rule where the new one is; a client that is told of
+ * the old one connects in vain, or, told that there is none, asks again only after a second. */
+bool session_should_wait(const struct session *s, const struct session_host *host,
+                         const struct resp_command *c);
 /* Answers one request, which has a word at least. */
 void session_take(struct session *s, struct session_host *host, const struct resp_command *c,
                   struct resp_out *o);

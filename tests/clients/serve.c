@@ -9,7 +9,8 @@
  *   begin | end          of a failover                   replica I up|down
  *   sentinel I up|down   the I-th other sentinel         voters N      that are heard
  *   refuse TEXT          the next FAILOVER (else it is accepted, and nothing happens)
- *   stats                counts, and by how much the loop was late at worst since the last time
+ *   stats                counts, and by how much the loop was late at worst since the last time;
+ *                        own_us: as far as that was not a matter of others on the machine
  * The end of its input ends it. */
 #include "base/clock.h"
 #include "daemon/loop.h"
@@ -37,13 +38,15 @@ struct made {
     char refusal[128];
     uint64_t beat_us; /* when the loop beats next */
     uint64_t late_us;
+    uint64_t own_us; /* the same, at most as long as the loop itself was at work */
+    uint64_t cpu_us; /* that it had used at the latest beat */
 };
 
-static uint64_t now_us(void)
+static uint64_t read_us(clockid_t which)
 {
     struct timespec t;
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &t); /* there is always one */
+    (void)clock_gettime(which, &t); /* there is always one */
     return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
@@ -96,6 +99,10 @@ static void show(struct made *m)
     (void)snprintf(master->run_id, sizeof master->run_id, "%040zx", m->master + 1);
     (void)snprintf(master->by, sizeof master->by, "%039zxa", m->master + 1);
     master->heard_ms = m->model.now_ms;
+    if (!master->is_sdown && !master->is_failover)
+        master->unsettled_ms = HM_NEVER;
+    else if (master->unsettled_ms == HM_NEVER)
+        master->unsettled_ms = m->model.now_ms;
     fill_replicas(m);
     sentinel_server_show(m->server, &m->model);
 }
@@ -109,6 +116,7 @@ static void fill_model(struct made *m, const char *name)
     m->model.masters_n = 1;
     (void)snprintf(master->name, sizeof master->name, "%s", name);
     master->epoch = 1;
+    master->unsettled_ms = HM_NEVER;
     master->is_connected = true;
     master->reported_ms = m->model.now_ms;
     master->down_after_ms = 1500;
@@ -170,11 +178,11 @@ static void print_stats(struct made *m)
 
     sentinel_server_count(m->server, &n);
     (void)printf("stats clients=%u subscribers=%u max=%u rejected=%llu slow=%llu buffered=%zu "
-                 "heap=%zu late_us=%llu\n",
+                 "heap=%zu late_us=%llu own_us=%llu\n",
                  n.clients, n.subscribers, n.clients_max, (unsigned long long)n.rejected,
                  (unsigned long long)n.slow, n.buffered, memory.uordblks + memory.hblkhd,
-                 (unsigned long long)m->late_us);
-    m->late_us = 0;
+                 (unsigned long long)m->late_us, (unsigned long long)m->own_us);
+    m->late_us = m->own_us = 0;
 }
 
 static void take_line(struct made *m, char *line)
@@ -243,13 +251,16 @@ static bool on_failover(void *ctx, uint64_t ticket, const char *master)
 static void on_beat(evutil_socket_t fd, short what, void *arg)
 {
     struct made *m = arg;
-    uint64_t now = now_us();
+    uint64_t now = read_us(CLOCK_MONOTONIC), cpu = read_us(CLOCK_THREAD_CPUTIME_ID);
+    uint64_t late = m->beat_us != 0 && now > m->beat_us ? now - m->beat_us : 0;
+    uint64_t own = late < cpu - m->cpu_us ? late : cpu - m->cpu_us;
 
     (void)fd;
     (void)what;
-    if (m->beat_us != 0 && now > m->beat_us && now - m->beat_us > m->late_us)
-        m->late_us = now - m->beat_us;
+    m->late_us = late > m->late_us ? late : m->late_us;
+    m->own_us = own > m->own_us ? own : m->own_us;
     m->beat_us = now + BEAT_MS * 1000;
+    m->cpu_us = cpu;
 }
 
 /* --- the program --------------------------------------------------------------------------------
