@@ -260,9 +260,7 @@ static enum hm_rc open_service(struct driver *d, struct hm_err *err)
                   .look_at_peer = look_at_peer },
     };
 
-    if (d->settings->kind != SERVICE_POSTGRES)
-        return hm_fail(err, HM_BAD_INPUT, "services of this type are not supported yet");
-    d->type = &service_postgres;
+    d->type = d->settings->kind == SERVICE_REDIS ? &service_redis : &service_postgres;
     return d->type->open(&config, &d->service, err);
 }
 
