@@ -1,4 +1,5 @@
 /* effects.c - start, promote, follow, freeze, and what a copy of Redis never needs. */
+#include "redis/include.h"
 #include "redis/op.h"
 
 #include "base/clock.h"
@@ -150,6 +151,11 @@ static void spawn(struct redis_op *op)
 
     if (!find_program(service, program, sizeof program)) {
         rop_fail(op, "no program 'redis-server' found: set bin_dir");
+        return;
+    }
+    /* For a start by hand it is there, too; run_dir is in memory: this does not wait for a disk. */
+    if (include_write(op->s->config.settings->run_dir, service->name, &err) != HM_OK) {
+        rop_fail(op, "%s", err.text);
         return;
     }
     (void)snprintf(op->text, sizeof op->text, "%.*s/redis-server.log", (int)sizeof op->text - 32,
