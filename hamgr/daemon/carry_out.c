@@ -116,6 +116,8 @@ static void fence(struct driver *d, const struct core_effect *e)
     struct fence_request request = { .verb = FENCE_VERB_MODE };
     char text[160];
 
+    if (e->type == DO_FENCE && e->fence.mode == FENCE_LEASE && d->is_suspending)
+        return; /* the end of the operation tells what is to be asked for next */
     if (e->type == DO_THAW)
         request.verb = FENCE_VERB_THAW;
     else if (e->type == DO_KILL)
@@ -133,6 +135,10 @@ static void fence(struct driver *d, const struct core_effect *e)
         log_info("%s", text);
     (void)ad_fence_ask(d->fence,
                        &request); /* not there: the probes say so, and it is asked again */
+    /* Suspended already, as a stop may have left it: no news comes that would have it looked at. */
+    if (e->type == DO_FENCE && e->fence.mode == FENCE_SUSPENDED &&
+        d->report.mode == FENCE_SUSPENDED)
+        d->type->look(d->service);
 }
 
 /* --- people -------------------------------------------------------------------------------------
@@ -170,6 +176,7 @@ static void operate(struct driver *d, const struct core_effect *e)
                    core_effect_name(e->type), has_member ? member_name(d, e->copy.member) : "-");
     if (driver_is_told(d, text, sizeof text))
         log_info("%s op=%u", text, e->op);
+    d->is_suspending = false;
     d->type->carry_out(d->service, e);
 }
 

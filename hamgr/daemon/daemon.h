@@ -47,6 +47,7 @@ struct driver {
     struct service *service; /* owned */
     struct ad_fence *fence;  /* owned */
     bool has_report;
+    bool is_suspending; /* an operation has it done: renewals do not take that back meanwhile */
     struct fence_report report; /* the newest */
     struct driver_write write;
     uint64_t last_order; /* the newest id of an order that was given out here */

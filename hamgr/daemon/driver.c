@@ -113,6 +113,7 @@ static void on_done(void *ctx, uint32_t op, bool is_ok, const char *why, const s
     (void)snprintf(text, sizeof text, "operation failed service=%s: %s", d->settings->name, why);
     if (!is_ok && driver_is_told(d, text, sizeof text))
         log_warn("%s op=%u", text, op);
+    d->is_suspending = false;
     ev.done.op = op;
     ev.done.is_ok = is_ok;
     ev.done.copy = *copy;
@@ -142,6 +143,7 @@ static bool suspend(void *ctx)
     struct driver *d = ctx;
     struct fence_request request = { .verb = FENCE_VERB_MODE, .mode = FENCE_SUSPENDED };
 
+    d->is_suspending = true;
     return d->fence != NULL && ad_fence_ask(d->fence, &request);
 }
 

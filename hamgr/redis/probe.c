@@ -313,9 +313,14 @@ void redis_look(struct service *s, void (*then)(struct service *s, void *ctx), v
     redis_probe_look(s->probe);
 }
 
+/* A round that asks what was stopped meanwhile gets no answer: it is over, and another begins. */
 void redis_probe_note_fence(struct service *s)
 {
-    redis_probe_look(s->probe);
+    struct redis_probe *p = s->probe;
+
+    redis_probe_look(p);
+    if (p->phase != PROBE_IDLE && redis_probe_is_suspended(p))
+        redis_probe_finish_suspended(p);
 }
 
 /* --- the door -------------------------------------------------------------------------------- */
