@@ -9,7 +9,7 @@ import signal
 
 import cluster as clusters
 import probe as probes
-from lab import LabError, let_pass, now, wait_until
+from lab import LabError, let_pass, now, start_time, wait_until
 
 
 @dataclasses.dataclass
@@ -166,6 +166,31 @@ def server_killed(cluster, watch):
     pid = watch.servers[watch.old].main_pid()
     watch.mark()
     os.kill(pid, signal.SIGKILL)
+    watch.wait_new_primary(LIMIT_S)
+    return watch.finish()
+
+
+@watched
+def server_replaced(cluster, watch):
+    """kill -9, and somebody starts the server again at once: Redis without persistence is empty then."""
+    server = watch.servers[watch.old]
+    watch.mark()
+    server.kill()
+    server.start('again')
+    watch.wait_new_primary(LIMIT_S)
+    return watch.finish()
+
+
+@watched
+def server_stopped(cluster, watch, seconds=5.0):
+    """The server's main process hangs for a while, and goes on if nobody ended it."""
+    pid = watch.servers[watch.old].main_pid()
+    started = start_time(pid)
+    watch.mark()
+    os.kill(pid, signal.SIGSTOP)
+    let_pass(seconds)
+    if start_time(pid) == started:
+        os.kill(pid, signal.SIGCONT)
     watch.wait_new_primary(LIMIT_S)
     return watch.finish()
 
