@@ -275,6 +275,22 @@ static void want_follower(struct core *c, uint8_t holder)
     }
 }
 
+/* Before a record is known, a log of its own may be the first primary's, or one that somebody made
+ * by hand; once it runs nothing shows that any more. The first record needs all voters anyway. */
+static bool may_be_the_first(const struct core *c)
+{
+    const struct record *r = core_known(c);
+
+    for (uint8_t slot = 0; slot < HM_MEMBERS_MAX && c->copy.has_written; slot++) {
+        const struct gossip *g = view_recent(&c->view, slot, c->now_ms - r->ttl_ms);
+
+        if (slot != c->self && (record_electorate(r) & core_slot_bit(slot)) != 0 &&
+            (g == NULL || g->epoch != 0))
+            return false;
+    }
+    return true;
+}
+
 /* Nobody is known to lead: keep a standby up, so that its position is known; touch no primary. */
 static void want_waiting(struct core *c)
 {
@@ -289,7 +305,8 @@ static void want_waiting(struct core *c)
         core_thaw_copy(c);
     if (c->copy.state != COPY_DOWN || is_old_primary || core_is_given_up(c))
         return;
-    if (is_redis(c) || core_known(c)->epoch == 0 || (c->copy.is_final && !core_is_diverged(c)))
+    if (is_redis(c) || (core_known(c)->epoch == 0 ? may_be_the_first(c)
+                                                  : c->copy.is_final && !core_is_diverged(c)))
         start_standby(c);
 }
 

@@ -112,6 +112,8 @@ static bool mend_member(struct sim *w, unsigned int service, unsigned int host,
         (is_blank(w, service, host) && named != HM_NOBODY)) {
         if (named == HM_NOBODY)
             return false;
+        if (named == r->holder) /* of this service; it was another one that led it to be removed */
+            o = (struct order){ .kind = ORDER_SWITCHOVER, .member = HM_NOBODY };
         sim_order(w, service, &o);
         return true;
     }

@@ -106,6 +106,29 @@ static void nor_does_it_count_once_it_runs_as_a_standby(void **state)
     assert_int_equal(t.copy.follows, DB1);
 }
 
+/* Its member was added anew and knows no record yet; a new cluster has none anywhere. */
+static void it_is_started_without_a_record_only_where_there_is_none(void **state)
+{
+    struct voter_state none = { .incarnation = told_incarnation(DB2) };
+
+    (void)state;
+    t.leader = HM_NOBODY;
+    make_primary_by_hand(2500);
+    for (unsigned slot = 0; slot < HM_MEMBERS_MAX; slot++)
+        voter_init(&t.voter[slot], &none, START_MS);
+    t.gossip[DB1].epoch = 0;
+    (void)told_start(&t, &none, START_MS);
+    told_run(&t, START_MS + 2000);
+    assert_int_equal(t.asked[DO_START], 0); /* db3 has one */
+    t.gossip[DB3].epoch = 0;
+    t.deaf = 1u << DB3;
+    told_run(&t, t.now_ms + 3000);
+    assert_int_equal(t.asked[DO_START], 0); /* db3 is not heard */
+    t.deaf = 0;
+    told_run(&t, t.now_ms + 500);
+    assert_int_equal(t.asked[DO_START], 1);
+}
+
 /* pg_rewind would go back to where the history left the timeline, and see nothing before. */
 static void nor_does_an_older_timeline_of_another_member_help(void **state)
 {
@@ -141,6 +164,7 @@ int main(void)
         TEST(one_that_still_runs_is_killed_first),
         TEST(nor_is_it_started_while_nobody_leads),
         TEST(nor_does_it_count_once_it_runs_as_a_standby),
+        TEST(it_is_started_without_a_record_only_where_there_is_none),
         TEST(nor_does_an_older_timeline_of_another_member_help),
         TEST(what_it_wrote_as_the_holder_is_no_reason),
     };
