@@ -129,7 +129,16 @@ static bool is_replication_id_new(const struct core *c, const struct record *r)
            c->copy.at.timeline != record_timeline(r)->timeline;
 }
 
-/* True only when every other db member was asked and none has a longer log. */
+/* What it has beyond the own log is little enough, and it takes nothing over itself. */
+static bool is_let_go(const struct core *c, uint8_t slot, const struct gossip *g)
+{
+    const struct record *r = core_known(c);
+
+    return r->durability == DURABILITY_ASYNC && core_says_unfit(c, slot) &&
+           g->at.offset - c->copy.at.offset <= r->max_lag_bytes;
+}
+
+/* True only when every other db member was asked and none has a longer log that could be used. */
 static bool has_longest_log(struct core *c)
 {
     uint16_t others = record_db_members(core_known(c)) & (uint16_t)~core_slot_bit(c->self);
@@ -143,7 +152,7 @@ static bool has_longest_log(struct core *c)
         if (!core_due(c, c->copy_since_ms + 2 * core_heartbeat_ms(c)))
             return false; /* what is known of the others is from before */
         if (g == NULL || g->copy == COPY_UNKNOWN || g->copy == COPY_STARTING ||
-            g->at.offset > c->copy.at.offset)
+            (g->at.offset > c->copy.at.offset && !is_let_go(c, slot, g)))
             return false;
     }
     return true;

@@ -30,12 +30,26 @@ bool core_is_holder_copy(const struct core *c, const struct record *r)
            (r->kind != SERVICE_REDIS || c->copy.state != COPY_DOWN);
 }
 
-/* Before there is a history: the later timeline, then the longer log. */
-static int compare_first(const struct position *a, const struct position *b)
+/* Before there is a history: the later timeline, then the longer log. What stands for the timeline
+ * of a Redis is drawn by chance, and only tells two apart. */
+static int compare_first(enum service_kind kind, const struct position *a, const struct position *b)
 {
-    if (a->timeline != b->timeline)
-        return a->timeline < b->timeline ? -1 : 1;
-    return record_compare(a, b);
+    int order = record_compare(a, b);
+
+    if (a->timeline == b->timeline || (kind == SERVICE_REDIS && order != 0))
+        return order;
+    return a->timeline < b->timeline ? -1 : 1;
+}
+
+/* It has more to begin with; of two that have the same, one that never stands leaves it to others.
+ */
+static bool founds_before(const struct core *c, uint8_t slot, const struct gossip *g)
+{
+    if (c->copy.state == COPY_ABSENT)
+        return g->copy != COPY_ABSENT || (slot < c->self && !g->is_nofailover);
+    if (g->is_nofailover && record_compare(&g->at, &c->copy.at) == 0)
+        return false;
+    return compare_first(c->config.kind, &g->at, &c->copy.at) > 0;
 }
 
 /* Nothing has been recorded yet: a running primary is adopted; else, once it is known that
@@ -54,9 +68,7 @@ static bool may_found(const struct core *c)
         g = view_recent(&c->view, slot, recent_ms(c));
         if (g == NULL || g->copy == COPY_UNKNOWN || g->copy == COPY_PRIMARY)
             return false;
-        if (c->copy.state == COPY_ABSENT && (g->copy != COPY_ABSENT || slot < c->self))
-            return false;
-        if (compare_first(&g->at, &c->copy.at) > 0)
+        if (founds_before(c, slot, g))
             return false;
     }
     return c->copy.state == COPY_ABSENT || (c->copy.state == COPY_STANDBY && c->copy.is_final);
@@ -143,6 +155,13 @@ static bool gossip_is_fit(const struct record *r, const struct gossip *g)
     return g->copy == COPY_STANDBY && g->is_healthy && g->is_final && !g->is_nofailover &&
            !g->released && !g->wants_rebuild &&
            (r->epoch == 0 || record_is_on_history(r, &g->at, g->began_epoch));
+}
+
+bool core_says_unfit(const struct core *c, uint8_t slot)
+{
+    const struct gossip *g = view_recent(&c->view, slot, recent_ms(c));
+
+    return g != NULL && !gossip_is_fit(core_known(c), g);
 }
 
 /* Orders two copies: position, then priority, then name. */
@@ -266,7 +285,8 @@ uint8_t core_longer_log(const struct core *c)
     return best != c->self ? best : HM_NOBODY;
 }
 
-/* 6.1: answers to this very freeze from at least |C| - k + 1 copies of C, for every pair. */
+/* 6.1: answers to this very freeze from at least |C| - k + 1 copies of C, for every pair. One that
+ * is ahead is as good as none: what it has alone is not in the own log. */
 static bool pairs_are_met(const struct core *c, const struct record *r)
 {
     for (unsigned i = 0; i < r->pairs_n; i++) {
@@ -274,12 +294,27 @@ static bool pairs_are_met(const struct core *c, const struct record *r)
         unsigned met = 0;
 
         for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++)
-            if (is_counted(r, &c->answers[slot]) && pair_has(p, slot, c->answers[slot].copy_id))
+            if (is_counted(r, &c->answers[slot]) && pair_has(p, slot, c->answers[slot].copy_id) &&
+                record_compare(&c->answers[slot].at, &c->answers[c->self].at) <= 0)
                 met++;
         if (pair_is_alone(p) || met + p->need < p->n + 1u)
             return false;
     }
     return true;
+}
+
+bool core_may_go_without(const struct core *c)
+{
+    const struct record *r = core_base(c);
+    uint8_t ahead = core_longer_log(c);
+
+    if (r->kind != SERVICE_REDIS || ahead == HM_NOBODY || !core_own_answer_stands(c) ||
+        !is_counted(r, &c->answers[c->self]))
+        return false;
+    if (r->durability != DURABILITY_ASYNC)
+        return pairs_are_met(c, r);
+    return !core_copy_lags(c, r) &&
+           is_within(c->answers[ahead].at.offset, c->answers[c->self].at.offset, r->max_lag_bytes);
 }
 
 /* More answers than needed make the next pair larger, and show a longer log in async. */

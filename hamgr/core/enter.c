@@ -61,7 +61,8 @@ static void enter_standing(struct core *c, enum core_state before)
 {
     bool is_deferring = before == ST_PREVOTE && c->moves[c->moves_n - 1].rule == RULE_DEFER;
     bool is_failed = before == ST_PREVOTE || before == ST_PREPARE || before == ST_FREEZE ||
-                     before == ST_FETCH || before == ST_RESCUE || before == ST_ACCEPT;
+                     before == ST_YIELD || before == ST_FETCH || before == ST_RESCUE ||
+                     before == ST_ACCEPT;
 
     if (c->order.kind == ORDER_FORCE)
         core_drop_order(c, HM_TIMED_OUT, "the own voter could not accept it in time");
@@ -215,6 +216,7 @@ void core_enter(struct core *c, enum core_state s)
     else if (s == ST_YIELD) {
         c->yield_to = core_longer_log(c);
         c->yield_at = c->answers[c->yield_to].at;
+        c->attempt_until_ms = c->now_ms + 2 * core_ttl_ms(c);
         clear_votes(c);
     } else if (s == ST_RESCUE)
         core_begin_rescue(c);

@@ -266,9 +266,28 @@ bool guard_rescue_is_over(struct core *c)
     return !core_is_operating(c, DO_RESCUE) && (has_failed || core_due(c, c->attempt_until_ms));
 }
 
+static bool is_redis(const struct core *c)
+{
+    return core_base(c)->kind == SERVICE_REDIS;
+}
+
+/* Redis: what is missing cannot be fetched (core_may_go_without()), so there is nothing to do but
+ * to leave the member with the longer log more time, unless it says that it does not stand. */
 bool guard_yielded_long_enough(struct core *c)
 {
-    return core_due(c, c->since_ms + 2 * core_heartbeat_ms(c));
+    return !is_redis(c) && core_due(c, c->since_ms + 2 * core_heartbeat_ms(c));
+}
+
+bool guard_may_go_without(struct core *c)
+{
+    hm_ms wait_ms = core_says_unfit(c, c->yield_to) ? 2 * core_heartbeat_ms(c) : core_ttl_ms(c);
+
+    return is_redis(c) && core_due(c, c->since_ms + wait_ms) && core_may_go_without(c);
+}
+
+bool guard_must_wait_for_it(struct core *c)
+{
+    return is_redis(c) && !core_may_go_without(c);
 }
 
 bool guard_has_fetched(struct core *c)

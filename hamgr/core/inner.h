@@ -169,6 +169,11 @@ bool core_can_succeed(struct core *c, uint8_t slot);
 bool core_own_answer_stands(const struct core *c);
 bool core_logs_suffice(struct core *c);
 uint8_t core_longer_log(const struct core *c);
+/* It is heard, and what it tells of its copy and itself keeps it from standing. */
+bool core_says_unfit(const struct core *c, uint8_t slot);
+/* A replica of Redis that follows nobody gives nothing: what another has beyond the own log is lost
+ * when that one does not take over. True if no write that must be kept can be in it. */
+bool core_may_go_without(const struct core *c);
 bool core_sees_majority(const struct core *c);
 
 #endif

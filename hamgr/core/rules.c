@@ -70,6 +70,9 @@ const struct rule rules[] = {
 
     ROW( 80, ST_YIELD,          holder_is_heard,         ST_FOLLOWING,      "a holder was heard"),
     ROW( 81, ST_YIELD,          yielded_long_enough,     ST_FETCH,          "the member with the longer log did not take over"),
+    ROW( 82, ST_YIELD,          may_go_without,          ST_ACCEPT,         "the member with the longer log did not take over, and nothing that must be kept is only there"),
+    ROW( 83, ST_YIELD,          attempt_is_old,          ST_STANDING,       "the member with the longer log did not take over in time"),
+    ROW( 84, ST_YIELD,          must_wait_for_it,        ST_YIELD,          "only the member with the longer log can take over: a replica of Redis gives its log to nobody"),
     ROW( 89, ST_YIELD,          always,                  ST_YIELD,          "the member with the longer log goes first"),
 
     ROW( 90, ST_FETCH,          holder_is_heard,         ST_FOLLOWING,      "a holder was heard"),
@@ -133,8 +136,8 @@ static const struct rule *first_row(unsigned state)
         [ST_START] = 3,          [ST_BLANK] = 6,     [ST_STOPPED] = 7,    [ST_VOTING] = 8,
         [ST_OBSERVING] = 9,      [ST_OUTSIDE] = 10,  [ST_FOLLOWING] = 12, [ST_STANDING] = 14,
         [ST_PREVOTE] = 26,       [ST_PREPARE] = 33,  [ST_FREEZE] = 41,    [ST_YIELD] = 48,
-        [ST_FETCH] = 51,         [ST_ACCEPT] = 55,   [ST_HOLDER] = 60,    [ST_HOLDER_PREPARE] = 70,
-        [ST_HOLDER_CHANGE] = 76, [ST_HANDOVER] = 81, [ST_RELEASED] = 85,  [ST_RESCUE] = 88,
+        [ST_FETCH] = 54,         [ST_ACCEPT] = 58,   [ST_HOLDER] = 63,    [ST_HOLDER_PREPARE] = 73,
+        [ST_HOLDER_CHANGE] = 79, [ST_HANDOVER] = 84, [ST_RELEASED] = 88,  [ST_RESCUE] = 91,
     };
 
     return &rules[first[state]];

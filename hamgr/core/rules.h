@@ -67,6 +67,8 @@ const struct rule *rule_find(uint16_t id);
     X(is_rescued)                                                                                  \
     X(rescue_is_over)                                                                              \
     X(yielded_long_enough)                                                                         \
+    X(may_go_without)                                                                              \
+    X(must_wait_for_it)                                                                            \
     X(has_fetched)                                                                                 \
     X(accepted_too_late)                                                                           \
     X(majority_accepted)                                                                           \

@@ -146,14 +146,16 @@ static void add_answers(const struct core *c, const struct record *r, bool is_ex
 {
     for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++) {
         const struct freeze_answer *a = &c->answers[slot];
+        int order;
 
         if (slot == c->self || !a->is_there || r->member[slot].role != ROLE_DB ||
             c->view.peer[slot].gossip.is_nofailover || (r->voters & core_slot_bit(slot)) == 0)
             continue;
-        if (!record_is_on_history(r, &a->at, a->began_epoch))
-            continue;
-        if (!is_exact || record_compare(&a->at, &c->answers[c->self].at) == 0)
-            pair_add(pair, slot, a->copy_id);
+        order = record_compare(&a->at, &c->answers[c->self].at);
+        if (order > 0 || (is_exact && order < 0) ||
+            !record_is_on_history(r, &a->at, a->began_epoch))
+            continue; /* what is ahead was gone without */
+        pair_add(pair, slot, a->copy_id);
     }
 }
 

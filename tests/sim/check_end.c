@@ -104,8 +104,10 @@ static bool is_good_standby(struct check *ck, const struct record *r, int node, 
 {
     struct check_copy copy;
 
-    /* A replica of Redis that may not be in a pair may not attach either: WAIT would count it. */
-    if (r->kind == SERVICE_REDIS && r->goal != DURABILITY_ASYNC && is_nofailover(ck, node))
+    /* A replica of Redis that may not be in a pair may not attach either: WAIT would count it. And
+     * there is no pair in strict when too few may be in it. */
+    if (r->kind == SERVICE_REDIS && r->goal != DURABILITY_ASYNC &&
+        (is_nofailover(ck, node) || !may_acknowledge(ck, r, holder)))
         return true;
     check_look(ck, node, &copy);
     if (copy.state != COPY_STANDBY || copy.is_suspended) {
@@ -186,8 +188,9 @@ static int member_that_lives(const struct check *ck, const struct record *r, uin
     return node;
 }
 
-/* The farthest that anybody heard of the last primary. */
-static uint64_t known_end(const struct check *ck, const struct record *r)
+/* The farthest that anybody heard of the last primary; it was at least where its standbys are. What
+ * a replica of Redis has beyond another one, the other cannot get. */
+static uint64_t known_end(struct check *ck, const struct record *r)
 {
     uint64_t end = r->last_known.offset;
 
@@ -204,6 +207,16 @@ static uint64_t known_end(const struct check *ck, const struct record *r)
         for (unsigned slot = 0; c != NULL && slot < HM_MEMBERS_MAX; slot++)
             if (c->heard[slot].epoch == r->epoch && c->heard[slot].offset > end)
                 end = c->heard[slot].offset;
+    }
+    for (uint8_t slot = 0; slot < HM_MEMBERS_MAX && ck->kind == SERVICE_REDIS; slot++) {
+        int node = member_that_lives(ck, r, slot);
+        struct check_copy copy;
+
+        if (node < 0 || r->member[slot].role != ROLE_DB)
+            continue;
+        check_look(ck, node, &copy);
+        if (copy.state == COPY_STANDBY && is_of_the_line(ck, &copy) && copy.end > end)
+            end = copy.end;
     }
     return end;
 }

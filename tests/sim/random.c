@@ -31,8 +31,8 @@ static void draw_services(struct sim *w)
 {
     int64_t draw = sim_draw(w, 0, 99);
 
-    w->plan.services_n = draw < 88 ? 1 : 2;
-    w->plan.kind[0] = draw < 70 || draw >= 88 ? SERVICE_POSTGRES : SERVICE_REDIS;
+    w->plan.services_n = draw < 80 ? 1 : 2;
+    w->plan.kind[0] = draw < 60 || draw >= 80 ? SERVICE_POSTGRES : SERVICE_REDIS;
     w->plan.kind[1] = SERVICE_REDIS;
 }
 
@@ -207,6 +207,9 @@ static void draw_host(struct sim *w, unsigned int h)
     sim_clock_set(w, h, sim_draw(w, 5 * SIM_S, 100000 * SIM_S),
                   sim_chance(w, 300000) ? (sim_chance(w, 500000) ? 10000 : -10000)
                                         : (int32_t)sim_draw(w, -10000, 10000));
+    if (p->profile != PROFILE_STORY)
+        w->plan.is_nofailover[h] =
+            p->profile >= PROFILE_MIXED && h == 2 && p->db_n >= 3 && sim_chance(w, 150000);
     w->plan.priority[h] = sim_chance(w, 200000) ? (int16_t)sim_draw(w, -10, 10) : 0;
 }
 

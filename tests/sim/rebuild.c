@@ -58,6 +58,8 @@ int64_t sim_op_fetch(struct sim *w, unsigned int service, unsigned int host)
 
     if (db->run != RUN_STANDBY || db->op.host == SIM_NOWHERE || db->is_suspended)
         return OP_FAILS;
+    if (w->plan.kind[service] == SERVICE_REDIS)
+        return OP_FAILS; /* whoever follows nobody gives nothing: -NOMASTERLINK */
     if (db->op.step == 0) {
         db->op.step = 1;
         db->op.until_us = w->now_us + sim_draw(w, 1 * SIM_S, 5 * SIM_S);

@@ -97,6 +97,16 @@ static void the_second_db_member_leaves_it_to_the_first(void **state)
     assert_null(core_record(&t.core));
 }
 
+static void one_that_never_stands_is_not_left_to(void **state)
+{
+    (void)state;
+    starts_empty(DB2);
+    t.gossip[DB1].is_nofailover = true;
+    told_run(&t, START_MS + 3000);
+    assert_int_equal(core_record(&t.core)->holder, DB2);
+    assert_int_equal(t.asked[DO_INIT], 1);
+}
+
 static void the_first_record_needs_every_voter(void **state)
 {
     (void)state;
@@ -535,6 +545,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(the_first_db_member_founds_an_empty_cluster),
         TEST(the_second_db_member_leaves_it_to_the_first),
+        TEST(one_that_never_stands_is_not_left_to),
         TEST(the_first_record_needs_every_voter),
         TEST(one_voter_with_a_record_forbids_another_first),
         TEST(a_running_primary_is_adopted),

@@ -135,6 +135,23 @@ static void a_server_that_came_back_with_most_goes_on(void **state)
     assert_int_equal(core_record(&t.core)->epoch, 3);
 }
 
+/* ... but who takes nothing over; and the little that is only there may be lost in async. */
+static void what_is_held_back_does_not_keep_it_from_going_on(void **state)
+{
+    (void)state;
+    leads_as_db1();
+    t.gossip[DB2].at.offset = 3001;
+    t.gossip[DB2].is_nofailover = true;
+    told_run(&t, t.now_ms + 200);
+    t.copy.copy_id++;
+    t.copy.server_id++;
+    told_run(&t, t.now_ms + 1000);
+    assert_int_not_equal(core_record(&t.core)->copy_id, t.copy.copy_id);
+    t.gossip[DB2].at.offset = 3000;
+    told_run(&t, t.now_ms + 1000);
+    assert_int_equal(core_record(&t.core)->copy_id, t.copy.copy_id);
+}
+
 /* Its epoch goes on, so that it can be given away or raised; nothing is let through meanwhile. */
 static void the_named_member_holds_its_epoch_again_behind_a_closed_gate(void **state)
 {
@@ -176,6 +193,129 @@ static void who_loses_its_data_after_the_freeze_does_not_take_over(void **state)
     assert_int_equal(core_record(&t.core)->epoch, record.epoch);
 }
 
+/* --- a longer log that cannot be had -----------------------------------------------------------
+ */
+
+/* db2 of three; db1 is lost, and db3, which takes nothing over, has more. */
+static void finds_a_longer_log(uint64_t more)
+{
+    struct core_config config;
+
+    told_init(&t, 3, 0, DB2);
+    t.first.kind = SERVICE_REDIS;
+    told_config(&config, &t.first, DB2);
+    core_init(&t.core, &config);
+    record.kind = SERVICE_REDIS;
+    record.voters = t.first.voters;
+    memcpy(record.member, t.first.member, sizeof record.member);
+    for (unsigned slot = 0; slot < 3; slot++)
+        record.member[slot].incarnation = told_incarnation(slot);
+    t.deaf = 1u << DB1;
+    t.gossip[DB3].is_nofailover = true;
+    t.gossip[DB3].at.offset = 2000 + more;
+    (void)told_start_all(&t, &record, START_MS);
+    told_run(&t, QUIET_MS + 100);
+    assert_true(told_has(&t, "freeze -> yield: the log of another member is longer"));
+}
+
+static void what_little_another_has_alone_is_gone_without(void **state)
+{
+    (void)state;
+    finds_a_longer_log(1000);
+    told_run(&t, QUIET_MS + 500);
+    assert_true(told_has(&t, "yield -> accept: the member with the longer log did not take over"));
+    assert_string_equal(core_state_name(t.core.state), "holder");
+    assert_int_equal(record_timeline(core_record(&t.core))->start, 2000);
+    assert_int_equal(t.asked[DO_FETCH], 0);
+}
+
+static void a_member_that_could_stand_is_given_a_lease(void **state)
+{
+    (void)state;
+    finds_a_longer_log(1000);
+    t.gossip[DB3].is_nofailover = false;
+    told_run(&t, t.core.since_ms + TOLD_TTL_MS - 10);
+    assert_string_equal(core_state_name(t.core.state), "yield");
+    told_run(&t, t.now_ms + 100);
+    assert_string_equal(core_state_name(t.core.state), "holder");
+}
+
+static void without_more_than_may_be_lost_nobody_takes_over(void **state)
+{
+    (void)state;
+    finds_a_longer_log(1001);
+    told_run(&t, QUIET_MS + 1000);
+    assert_string_equal(core_state_name(t.core.state), "yield");
+    assert_int_equal(t.core.rule, 84);
+    told_run(&t, QUIET_MS + 20000);
+    assert_true(told_has(&t, "yield -> standing: the member with the longer log did not"));
+    assert_int_equal(core_record(&t.core)->epoch, 3);
+    assert_int_equal(t.asked[DO_FETCH] + t.asked[DO_PROMOTE], 0);
+}
+
+static void has_pair(uint8_t need, bool with_db3)
+{
+    record.durability = record.goal = DURABILITY_SYNC;
+    record.pairs[0] = (struct pair){ .need = need };
+    pair_add(&record.pairs[0], DB2, told_copy_id(DB2));
+    if (with_db3)
+        pair_add(&record.pairs[0], DB3, told_copy_id(DB3));
+}
+
+static void in_sync_a_copy_of_a_pair_is_waited_for(void **state)
+{
+    (void)state;
+    has_pair(1, true);
+    finds_a_longer_log(1);
+    told_run(&t, QUIET_MS + 20000);
+    assert_int_equal(core_record(&t.core)->epoch, 3);
+}
+
+static void in_sync_what_no_pair_needs_is_gone_without(void **state)
+{
+    (void)state;
+    has_pair(1, false);
+    finds_a_longer_log(100000);
+    told_run(&t, QUIET_MS + 500);
+    assert_string_equal(core_state_name(t.core.state), "holder");
+    assert_false(record_pairs_have(core_record(&t.core), DB3, told_copy_id(DB3)));
+}
+
+/* Two are always needed to confirm, so one of any two has it. */
+static void in_sync_enough_others_are_as_good(void **state)
+{
+    (void)state;
+    has_pair(2, true);
+    finds_a_longer_log(100);
+    told_run(&t, QUIET_MS + 500);
+    assert_string_equal(core_state_name(t.core.state), "holder");
+}
+
+/* --- the first of all ---------------------------------------------------------------------------
+ */
+
+/* Empty servers differ in nothing but what was drawn; one that never stands leads nobody. */
+static void of_empty_servers_one_that_may_lead_founds(void **state)
+{
+    struct voter_state blank = { .incarnation = told_incarnation(DB2) };
+
+    (void)state;
+    for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++) {
+        struct voter_state s = { .incarnation = told_incarnation(slot) };
+
+        voter_init(&t.voter[slot], &s, START_MS);
+    }
+    t.gossip[DB1].epoch = 0;
+    t.gossip[DB1].is_nofailover = true;
+    t.gossip[DB1].at = (struct position){ .timeline = 99 };
+    t.copy.at = (struct position){ .timeline = 98 };
+    t.copy.began_epoch = t.gossip[DB1].began_epoch = 0;
+    (void)told_start(&t, &blank, START_MS);
+    told_run(&t, START_MS + 4000);
+    assert_string_equal(core_state_name(t.core.state), "holder");
+    assert_int_equal(core_record(&t.core)->holder, DB2);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, make_world)
@@ -187,8 +327,16 @@ int main(void)
         TEST(a_takeover_learns_the_replication_id_before_the_gate_opens),
         TEST(a_server_that_lost_its_data_gives_the_lease_away),
         TEST(a_server_that_came_back_with_most_goes_on),
+        TEST(what_is_held_back_does_not_keep_it_from_going_on),
         TEST(the_named_member_holds_its_epoch_again_behind_a_closed_gate),
         TEST(who_loses_its_data_after_the_freeze_does_not_take_over),
+        TEST(what_little_another_has_alone_is_gone_without),
+        TEST(a_member_that_could_stand_is_given_a_lease),
+        TEST(without_more_than_may_be_lost_nobody_takes_over),
+        TEST(in_sync_a_copy_of_a_pair_is_waited_for),
+        TEST(in_sync_what_no_pair_needs_is_gone_without),
+        TEST(in_sync_enough_others_are_as_good),
+        TEST(of_empty_servers_one_that_may_lead_founds),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
