@@ -128,7 +128,9 @@ static void on_hangup(evutil_socket_t number, short what, void *arg)
     (void)number;
     (void)what;
     (void)arg;
-    log_notice("a changed configuration needs a restart; it is safe within the lease");
+    log_notice(
+        "a changed file counts after a restart, which leaves the databases alone; look at it "
+        "with 'hamgr config check' first: hamgrd does not start with an error in it");
 }
 
 static enum hm_rc catch_signals(struct daemon *d, struct hm_err *err)
