@@ -378,6 +378,7 @@ void keeper_report(const struct keeper *k, struct fence_report *ret)
     ret->until_ms = k->deadline.until_ms;
     ret->is_gate_open =
         rung.clients != DEADLINE_CLOSED && (!k->tools->has_gate || k->is_gate_known);
+    ret->is_held = k->procs.wish == SUSPEND_STOP;
     ret->has_gate = k->tools->has_gate;
     ret->processes = k->procs.n;
     ret->stopped = k->procs.stopped;

@@ -92,7 +92,7 @@ static const char *wrong_report(const void *packet, size_t size)
     static const size_t bools[] = {
         offsetof(struct fence_report, is_gate_open), offsetof(struct fence_report, has_gate),
         offsetof(struct fence_report, has_lock),     offsetof(struct fence_report, has_priority),
-        offsetof(struct fence_report, has_watchdog),
+        offsetof(struct fence_report, has_watchdog), offsetof(struct fence_report, is_held),
     };
     uint32_t version;
 

@@ -17,7 +17,7 @@
 #include "base/err.h"
 #include "view/observation.h"
 
-enum { FENCE_VERSION = 2, FENCE_WHY_MAX = 120 };
+enum { FENCE_VERSION = 3, FENCE_WHY_MAX = 120 };
 
 enum fence_verb {
     FENCE_VERB_STATUS,   /* look at the processes and report, nothing else */
@@ -57,6 +57,7 @@ struct fence_report {
     hm_ms suspend_ms;
     hm_ms until_ms;
     bool is_gate_open; /* to clients, at the time of the report */
+    bool is_held;      /* who is stopped was stopped by the helper, and stays so until a thaw */
     bool has_gate;     /* nftables works here and is on */
     bool has_lock;     /* memory is locked */
     bool has_priority; /* real-time priority */

@@ -159,7 +159,8 @@ static bool scan(void *ctx)
 static bool is_news(const struct fence_report *a, const struct fence_report *b)
 {
     return a->mode != b->mode || a->is_gate_open != b->is_gate_open ||
-           a->processes != b->processes || a->stopped != b->stopped || a->has_gate != b->has_gate;
+           a->processes != b->processes || a->stopped != b->stopped || a->is_held != b->is_held ||
+           a->has_gate != b->has_gate;
 }
 
 static void on_report(void *ctx, bool is_there, const struct fence_report *report)
@@ -205,6 +206,9 @@ static void configure(const struct driver *d, struct core_config *ret)
     memcpy(ret->follow, self->follow, sizeof ret->follow);
     ret->fence_margin_ms = s->timing.fence_margin_ms;
     ret->stall_timeout_ms = s->timing.stall_timeout_ms;
+    /* Redis waits for no disk: what does not answer for so long, and is proved to hang, hangs. */
+    if (ret->kind == SERVICE_REDIS)
+        ret->stall_timeout_ms = hm_min_ms(ret->stall_timeout_ms, s->timing.check_timeout_ms);
     ret->crash_wait_ms = s->timing.crash_wait_ms;
     ret->freeze_timeout_ms = s->timing.freeze_timeout_ms;
     ret->rescue_timeout_ms = s->tail_rescue_timeout_ms;

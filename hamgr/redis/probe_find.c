@@ -53,7 +53,8 @@ bool redis_probe_is_suspended(const struct redis_probe *p)
     pid_t pid = p->s->notes.pid;
     struct stuck main = { .tid = 0 };
 
-    if (f->processes == 0 || f->stopped < f->processes)
+    /* Stopped by somebody else it hangs: a thaw is not what is due then, but another primary. */
+    if (!f->is_held || f->processes == 0 || f->stopped < f->processes)
         return false;
     if (p->pidfd < 0)
         return p->s->has_fence;
@@ -166,7 +167,7 @@ static const char *hang(struct redis_probe *p, hm_ms *ret_ms)
 {
     pid_t pid = p->s->notes.pid;
     hm_ms stuck_ms = p->pidfd < 0 ? 0 : stuck_look(&p->main, pid, pid, clock_boot_ms());
-    bool is_fenced = p->s->has_fence && p->s->fence.mode == FENCE_SUSPENDED;
+    bool is_fenced = p->s->has_fence && p->s->fence.is_held;
 
     *ret_ms = 0;
     if (stuck_ms == 0)

@@ -199,7 +199,7 @@ static void note_fence(struct service *s, bool is_there, const struct fence_repo
     s->has_fence = is_there;
     if (is_there && report != NULL) {
         is_news = is_news || report->mode != s->fence.mode || report->stopped != s->fence.stopped ||
-                  report->processes != s->fence.processes;
+                  report->processes != s->fence.processes || report->is_held != s->fence.is_held;
         s->fence = *report;
     }
     if (is_news)

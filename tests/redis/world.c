@@ -436,6 +436,7 @@ void world_note_fence(struct world *w, uint32_t processes, uint32_t stopped)
                                    .mode = FENCE_STANDBY,
                                    .processes = processes,
                                    .stopped = stopped,
+                                   .is_held = stopped > 0,
                                    .scanned_ms = clock_boot_ms() };
 
     service_redis.note_fence(w->service, true, &report);

@@ -194,7 +194,7 @@ static void a_wrong_report_is_refused(void **state)
     static const size_t bools[] = {
         offsetof(struct fence_report, is_gate_open), offsetof(struct fence_report, has_gate),
         offsetof(struct fence_report, has_lock),     offsetof(struct fence_report, has_priority),
-        offsetof(struct fence_report, has_watchdog),
+        offsetof(struct fence_report, has_watchdog), offsetof(struct fence_report, is_held),
     };
     union report u = good_report();
     struct fence_report ret;
