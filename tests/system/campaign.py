@@ -1,6 +1,7 @@
 """A campaign of random faults against the real thing.
 
-    campaign.py [--seed N] [--kind two|three|two-lan|three-lan] [--faults 200] [--from 1]
+    campaign.py [--seed N] [--kind two|three|two-lan|three-lan|redis-two|redis-three] [--faults 200]
+        [--from 1]
     campaign.py --seed N --kind two --play 17,40-42     that part of the list again
     campaign.py --seed N --kind two --list              print the list, touch nothing
     campaign.py summary [FILE...]                       tables of all that was run
@@ -32,6 +33,9 @@ KINDS = {
     'three': Kind(durability='sync', dbs=3, witnesses=0, own_disks=True),
     'two-lan': Kind(durability='sync', timing='lan', own_disks=True),
     'three-lan': Kind(durability='sync', timing='lan', dbs=3, witnesses=0, own_disks=True),
+    # each write is confirmed by WAIT 1; only what was confirmed may not be lost
+    'redis-two': Kind(services=('cache',), durability='sync', own_disks=True),
+    'redis-three': Kind(services=('cache',), durability='sync', dbs=3, witnesses=0, own_disks=True),
 }
 RESULTS = clusters.REPOSITORY / 'build' / 'campaign'
 STRENGTH_LIMIT_S = 90  # for the cluster to be whole again; whoever needs longer has failed
@@ -51,9 +55,11 @@ class Clients:
 
     def __init__(self, cluster, primary):
         host = cluster.db[primary]
-        self.moving = probes.Probe(cluster.client, cluster.db.values())
+        self.is_redis = cluster.server[primary].kind == 'redis'
+        what = {'service': 'cache', 'wait': 1} if self.is_redis else {}
+        self.moving = probes.Probe(cluster.client, cluster.db.values(), **what)
         self.all = [self.moving]
-        self.all += [probes.Probe(h, [host], patience_ms=0, is_pinned=True)
+        self.all += [probes.Probe(h, [host], patience_ms=0, is_pinned=True, **what)
                      for h in (host, cluster.client)]
         for p in self.all:
             os.setpriority(os.PRIO_PROCESS, p.process.pid, CLIENT_NICE)
@@ -66,6 +72,10 @@ class Clients:
 
     def acks(self):
         return [a for p in self.all for a in p.acks()]
+
+    def promised(self, probe):
+        """What of that client's writes may not be lost."""
+        return probe.confirmed() if self.is_redis else probe.acks()
 
 
 class Campaign:
@@ -83,7 +93,8 @@ class Campaign:
         primary, _ = truth.full_strength(c, STRENGTH_LIMIT_S)
         epoch = c.epoch(c.db[primary])
         # A database that does something: else each change of primary leaves a segment for ever.
-        c.server[primary].query('SELECT pg_switch_wal()')
+        if c.server[primary].kind == 'postgres':
+            c.server[primary].query('SELECT pg_switch_wal()')
         clients = Clients(c, primary)
         try:
             began, ended = faults.strike(c, step, primary)
@@ -96,7 +107,8 @@ class Campaign:
         result |= {'old': primary, 'new': new, 'epochs': len(holders) - 1,
                    'gap_ms': ms(probes.write_gap(clients.moving.acks(), began)),
                    'held_ms': ms(ended - began), 'whole_ms': ms(max(0.0, whole - ended)),
-                   'both_ms': ms(truth.two_writers(acks, holders)), 'acknowledged': len(acks)}
+                   'both_ms': ms(truth.two_writers(acks, holders)), 'acknowledged': len(acks),
+                   'promised': sum(len(clients.promised(p)) for p in clients.all)}
         if result['both_ms']:
             result['problems'].append(f"two writers for {result['both_ms']} ms: {holders}")
         self._check(step, new, clients, result)
@@ -105,7 +117,7 @@ class Campaign:
     def _check(self, step, new, clients, result):
         c = self.cluster
         for p in clients.all:
-            self.ledger.add(p.id, [a.number for a in p.acks()])
+            self.ledger.add(p.id, [a.number for a in clients.promised(p)])
         truth.wait_replayed(c, new)
         result['lost'] = 0
         for name, server in c.server.items():

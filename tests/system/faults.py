@@ -66,7 +66,9 @@ def _children(pid):
 
 
 def _postmaster(cluster, host):
-    """Its pid, if that process is a server."""
+    """The pid of the server's main process, if there is one."""
+    if cluster.server[host.name].kind == 'redis':
+        return cluster.server[host.name].main_pid()
     pid = cluster.server[host.name].postmaster_pid()
     try:
         return pid if pid and pathlib.Path(f'/proc/{pid}/comm').read_text() == 'postgres\n' else 0
@@ -353,6 +355,17 @@ def _draw_fault(rng, dbs, witnesses, ttl_s, names):
     return Fault(name, whom, 0.0, hold)
 
 
+# What Redis has is in its memory: whoever ends a server ends a copy, and a second fault before there is
+# another one may take the last. Such a fault comes alone, and not to all hosts; nothing waits for a disk.
+ENDS_REDIS = {'kill-postmaster', 'kill-server', 'end-server', 'stop-postmaster', 'power-off', 'new-disk'}
+NOT_OF_REDIS = {'kill-backend', 'hang-disk', 'power-all'}
+
+
+def names_of(kind):
+    """What can be drawn for that kind of cluster."""
+    return [n for n in FAULTS if kind.services == ('pg',) or n not in NOT_OF_REDIS]
+
+
 def _fits(first, second):
     """Two hosts, and a majority stays."""
     rows = FAULTS[first.what], FAULTS[second.what]
@@ -369,8 +382,12 @@ def draw_step(seed, number, kind):
     rng = random.Random(f'{seed}/{kind.dbs}/{kind.witnesses}/{number}')
     ttl_s = TTL_S[kind.timing]
     args = rng, kind.dbs, kind.witnesses, ttl_s
-    first = _draw_fault(*args, list(FAULTS))
-    together = [n for n, row in FAULTS.items() if not row.is_alone]
+    first = _draw_fault(*args, names_of(kind))
+    together = [n for n in names_of(kind) if not FAULTS[n].is_alone]
+    if kind.services != ('pg',):
+        together = [n for n in together if n not in ENDS_REDIS]
+        if first.what in ENDS_REDIS:
+            return Step(number, (first,))
     chance = rng.random()
     if chance < 0.3 and not FAULTS[first.what].is_alone:
         while not _fits(first, second := _draw_fault(*args, together)):

@@ -427,6 +427,26 @@ def switched_over(cluster, watch, to=None):
 
 
 @watched
+def switched_over_loaded(cluster, watch):
+    """A planned change under full load: of Redis, twenty clients that write as fast as they can, into
+    keys of their own."""
+    target = next(n for n in cluster.db if n != watch.old)
+    load = cluster.client.start('load', [
+        'redis-benchmark', '-h', watch.old_host.address, '-c', '20', '-n', '100000000', '-r', '100000',
+        '-t', 'set', '-q'], in_group=False)
+    try:
+        watch.moving.wait_acks(100)
+        watch.mark()
+        done = cluster.hamgr(watch.old_host, 'switchover', '--service', watch.service, '--to', target)
+        if done.returncode != 0:
+            raise LabError(f'switchover: exit code {done.returncode}: {done.stderr}{done.stdout}')
+        watch.wait_new_primary(LIMIT_S)
+    finally:
+        load.end(signal.SIGKILL)
+    return watch.finish()
+
+
+@watched
 def disk_hung(cluster, watch, seconds=9.0):
     """The disk of the primary's host hangs: data, log and hamgrd's votes; whoever writes there waits
     where no signal reaches it. It comes back when another has taken over."""
