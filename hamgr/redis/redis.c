@@ -229,6 +229,8 @@ static void take_log(struct service *s, uint64_t id, uint64_t at, const uint8_t 
 static void describe(const struct service *s, struct service_facts *ret)
 {
     *ret = s->facts;
+    if (s->seen.stalled_ms > 0)
+        (void)snprintf(ret->stall, sizeof ret->stall, "%s", s->probe->trouble);
     if (s->probe->trouble[0] != 0)
         (void)snprintf(ret->trouble, sizeof ret->trouble, "%s", s->probe->trouble);
     else if (s->keep_why[0] != 0 && s->seen.state == COPY_PRIMARY)

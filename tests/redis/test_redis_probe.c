@@ -283,7 +283,7 @@ static void a_standby_tells_whom_it_follows(void **state)
     struct world *w = *state;
 
     world_watch(w, DB2);
-    world_note_record(w, DB1);
+    world_note_record(w, DB3); /* nobody's hamgrd has told DB1 how DB2 would log in */
     world_expect(w, COPY_STANDBY, streams, 2000);
     assert_int_equal(w->copy.follows, DB1);
     assert_true(w->copy.is_final && w->copy.is_healthy && !w->copy.was_primary);
@@ -375,7 +375,7 @@ static void a_start_of_hamgrd_does_not_change_the_copy(void **state)
 
     world_let(w, 50);
     world_watch(w, DB2);
-    world_note_record(w, DB1);
+    world_note_record(w, DB3); /* nobody's hamgrd has told DB1 how DB2 would log in */
     world_expect(w, COPY_STANDBY, streams, 1000);
     assert_true(w->copy.copy_id == noted_id);
 }
