@@ -52,6 +52,9 @@ struct service_host {
     /* Send this to that member's hamgrd; what it gives comes by take_log. False: no link, ask again
      * later. NULL: there are no links. */
     bool (*ask_log)(void *ctx, uint8_t member, const struct service_log_ask *ask);
+    /* A fact about the own copy that should outlive hamgrd, for `hamgr history`. NULL: nobody keeps
+     * it. */
+    void (*note)(void *ctx, const char *text);
     /* What that member told of itself within the lease time. False: nothing. NULL: nobody does. */
     bool (*look_at_peer)(void *ctx, uint8_t member, struct gossip *ret);
 };

@@ -3,14 +3,31 @@
 
 #include <string.h>
 
-static void print_dropped_slot(struct cli *c, const json_t *d)
+/* "2026-11-20T11:00:00Z  the clone from db1 failed: no room (12 times, last ...)" */
+static void print_event(struct cli *c, const json_t *e)
 {
-    char text[300], size[24];
+    char text[400], more[64] = "";
 
-    print_bytes(size, (uint64_t)print_number(d, "held_bytes"));
-    (void)snprintf(text, sizeof text, "%s: the slot of %.64s was dropped here at %s: %.64s",
-                   print_text(d, "time"), print_text(d, "member"), size, print_text(d, "why"));
-    print_wrapped(c, PRINT_PLAIN, "  ", text);
+    if (print_number(e, "times") > 1)
+        (void)snprintf(more, sizeof more, " (%lld times, last %.24s)", print_number(e, "times"),
+                       print_text(e, "last"));
+    (void)snprintf(text, sizeof text, "%.24s  %.200s%s", print_text(e, "time"),
+                   print_text(e, "text"), more);
+    print_wrapped(c, PRINT_PLAIN, "    ", text);
+}
+
+/* Only what this member saw: others are asked there. */
+static void print_events(struct cli *c, const json_t *events)
+{
+    struct print_line l;
+
+    if (json_array_size(events) == 0)
+        return;
+    print_begin(&l, c);
+    print_addf(&l, PRINT_DIM, "  on %s itself", print_text(json_array_get(events, 0), "member"));
+    print_end(&l);
+    for (size_t k = json_array_size(events); k > 0; k--) /* the newest first */
+        print_event(c, json_array_get(events, k - 1));
 }
 
 void cli_print_history(struct cli *c, const json_t *history)
@@ -40,8 +57,7 @@ void cli_print_history(struct cli *c, const json_t *history)
             print_add(&l, PRINT_PLAIN, print_text(change, "reason"));
             print_end(&l);
         }
-        for (k = json_array_size(json_object_get(s, "dropped_slots")); k > 0; k--)
-            print_dropped_slot(c, json_array_get(json_object_get(s, "dropped_slots"), k - 1));
+        print_events(c, json_object_get(s, "events"));
     }
 }
 

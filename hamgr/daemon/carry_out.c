@@ -159,12 +159,30 @@ static void alert(struct driver *d, enum alert_kind kind, uint64_t epoch)
         [ALERT_DISK] = "the voter's state cannot be written: no vote from here",
         [ALERT_STOPPED] = "the cluster was forced on without this member: it has to join anew",
     };
+    bool is_first = kind == ALERT_REBUILD && d->core.copy.state == COPY_ABSENT;
+    const char *what = is_first ? "there are no data here: a new copy is made" : texts[kind];
     char text[200];
 
     (void)snprintf(text, sizeof text, "alert service=%s epoch=%llu: %s", d->settings->name,
-                   (unsigned long long)epoch, texts[kind]);
-    if (driver_is_told(d, text, sizeof text))
+                   (unsigned long long)epoch, what);
+    if (!driver_is_told(d, text, sizeof text))
+        return;
+    if (is_first)
+        log_notice("%s", text);
+    else
         log_warn("%s", text);
+    if (kind != ALERT_NEW_PRIMARY) /* the record keeps the changes of primary */
+        chronicle_note(d->chronicle, clock_wall_ms(), what);
+}
+
+/* How it ends is told by on_done(). */
+static void note_rebuild(struct driver *d, const struct core_effect *e)
+{
+    if (e->type != DO_REWIND && e->type != DO_CLONE)
+        return;
+    d->rebuild_op = e->op;
+    (void)snprintf(d->rebuild, sizeof d->rebuild, "the %s from %s",
+                   e->type == DO_REWIND ? "rewind" : "clone", member_name(d, e->copy.member));
 }
 
 static void operate(struct driver *d, const struct core_effect *e)
@@ -177,6 +195,7 @@ static void operate(struct driver *d, const struct core_effect *e)
     if (driver_is_told(d, text, sizeof text))
         log_info("%s op=%u", text, e->op);
     d->is_suspending = false;
+    note_rebuild(d, e);
     d->type->carry_out(d->service, e);
 }
 

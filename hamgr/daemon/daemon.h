@@ -3,6 +3,7 @@
 #define HAMGR_DAEMON_DAEMON_H
 
 #include "adapter/ad_fence.h"
+#include "adapter/chronicle.h"
 #include "adapter/service.h"
 #include "adapter/store.h"
 #include "adapter/worker.h"
@@ -54,6 +55,10 @@ struct driver {
     struct log_repeat write_trouble;
     char write_why[96];     /* why the newest vote could not be written; "": it could */
     struct log_burst steps; /* that are asked for until they work */
+
+    struct chronicle *chronicle; /* owned */
+    uint32_t rebuild_op;         /* the newest rewind or clone that was asked for; 0: none */
+    char rebuild[64];            /* "the clone from db1" */
 
     struct ballot told_ballot; /* of the record that the service was told last */
     uint64_t told_version;

@@ -114,6 +114,11 @@ static void on_done(void *ctx, uint32_t op, bool is_ok, const char *why, const s
     if (!is_ok && driver_is_told(d, text, sizeof text))
         log_warn("%s op=%u", text, op);
     d->is_suspending = false;
+    if (op == d->rebuild_op) {
+        (void)snprintf(text, sizeof text, "%s %s%s", d->rebuild,
+                       is_ok ? "is done" : "failed: ", is_ok ? "" : why);
+        chronicle_note(d->chronicle, clock_wall_ms(), text);
+    }
     ev.done.op = op;
     ev.done.is_ok = is_ok;
     ev.done.copy = *copy;
@@ -128,6 +133,11 @@ static void on_died(void *ctx, const char *why)
 
     log_error("server killed service=%s: every process of it, because %s", d->settings->name, why);
     driver_carry_out(d, &kill);
+}
+
+static void note(void *ctx, const char *text)
+{
+    chronicle_note(((struct driver *)ctx)->chronicle, clock_wall_ms(), text);
 }
 
 static bool start_unit(void *ctx)
@@ -248,6 +258,19 @@ static bool look_at_peer(void *ctx, uint8_t member, struct gossip *ret)
     return g != NULL;
 }
 
+static enum hm_rc open_chronicle(struct driver *d, struct hm_err *err)
+{
+    const char *dir = d->daemon->settings.state_dir, *name = d->settings->name;
+    bool is_damaged = false;
+    enum hm_rc rc =
+        chronicle_open(d->daemon->loop.base, dir, name, &d->chronicle, &is_damaged, err);
+
+    if (rc == HM_OK && is_damaged)
+        log_warn("history lost service=%s: '%s/%s.history' is damaged: it begins anew", name, dir,
+                 name);
+    return rc;
+}
+
 static enum hm_rc open_service(struct driver *d, struct hm_err *err)
 {
     struct service_config config = {
@@ -263,6 +286,7 @@ static enum hm_rc open_service(struct driver *d, struct hm_err *err)
                   .scan = scan,
                   .suspend = suspend,
                   .ask_log = pass_log_ask,
+                  .note = note,
                   .look_at_peer = look_at_peer },
     };
 
@@ -296,7 +320,9 @@ enum hm_rc driver_new(struct daemon *daemon, const struct settings_service *sett
     rc = loop_timer_init(&daemon->loop, &d->timer, on_deadline, d, err);
     if (rc != HM_OK)
         goto out;
-    rc = open_fence(d, err);
+    rc = open_chronicle(d, err);
+    if (rc == HM_OK)
+        rc = open_fence(d, err);
     if (rc != HM_OK)
         goto out;
     configure(d, &config);
@@ -322,6 +348,7 @@ void driver_free(struct driver *d)
         return;
     if (d->service != NULL)
         d->type->close(d->service);
+    chronicle_close(d->chronicle); /* after who notes there */
     ad_fence_free(d->fence);
     loop_timer_done(&d->timer);
     free(d);

@@ -175,6 +175,7 @@ void daemon_fill_report(const struct daemon *d, struct report *ret)
         s->has_fence = driver->has_report;
         s->fence = driver->report;
         s->write_why = driver->write_why;
+        s->chronicle = driver->chronicle;
         if (driver->write.began_ms != 0)
             s->writing_ms = ret->now_ms - driver->write.began_ms;
         driver->type->describe(driver->service, &s->facts);

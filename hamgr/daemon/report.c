@@ -359,13 +359,32 @@ json_t *report_status(const struct report *r, const char *service)
     return whole(j, rc);
 }
 
+static json_t *events_of(const struct report *r, const struct report_service *s)
+{
+    size_t n;
+    const struct chronicle_line *line = chronicle_lines(s->chronicle, &n);
+    json_t *list = json_array();
+    int rc = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        char first[32], last[32];
+
+        report_time(line[i].first_ms, first);
+        report_time(line[i].last_ms, last);
+        rc |= json_array_append_new(list,
+                                    json_pack("{s:s,s:s,s:i,s:s,s:o}", "time", first, "last", last,
+                                              "times", (int)line[i].times, "member",
+                                              r->settings->node, "text", ctl_text(line[i].text)));
+    }
+    return rc == 0 ? list : NULL;
+}
+
 static json_t *changes_of(const struct report *r, const struct report_service *s)
 {
     const struct record *rec = report_record(s->core);
     json_t *list = json_array();
     int rc = 0;
 
-    (void)r;
     for (unsigned i = 0; i < rec->changes_n; i++) {
         const struct change *c = &rec->changes[i];
         char at[32];
@@ -375,8 +394,9 @@ static json_t *changes_of(const struct report *r, const struct report_service *s
                                                     "time", at, "holder", name_of(rec, c->holder),
                                                     "reason", reason_name(c->reason)));
     }
-    return json_pack("{s:s,s:o,s:o}", "name", s->settings->name, "changes", rc == 0 ? list : NULL,
-                     "dropped_slots", report_dropped_slots(&s->facts));
+    return json_pack("{s:s,s:o,s:o,s:o}", "name", s->settings->name, "changes",
+                     rc == 0 ? list : NULL, "events", events_of(r, s), "dropped_slots",
+                     report_dropped_slots(&s->facts));
 }
 
 json_t *report_history(const struct report *r, const char *service)

@@ -5,6 +5,7 @@
 #ifndef HAMGR_DAEMON_REPORT_H
 #define HAMGR_DAEMON_REPORT_H
 
+#include "adapter/chronicle.h"
 #include "adapter/service.h"
 #include "core/core.h"
 #include "net/link.h"
@@ -20,8 +21,9 @@ struct report_service {
     struct service_facts facts;
     bool has_fence;
     struct fence_report fence;
-    const char *write_why; /* why votes cannot be written; "": they can; NULL: as "" */
-    hm_ms writing_ms;      /* for how long a vote has been on its way to the disk; 0: none is */
+    const char *write_why;             /* why votes cannot be written; "": they can; NULL: as "" */
+    const struct chronicle *chronicle; /* NULL: nothing is kept */
+    hm_ms writing_ms; /* for how long a vote has been on its way to the disk; 0: none is */
 };
 
 struct report {

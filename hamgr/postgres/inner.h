@@ -66,6 +66,10 @@ void postgres_look(struct service *s, void (*then)(struct service *s, void *ctx)
 void postgres_note(struct service *s, const struct notes *changed,
                    void (*then)(struct service *s, bool is_ok, void *ctx), void *ctx);
 
+/* Tells the host a fact for the history. */
+void postgres_tell_history(const struct service_config *config, const char *format, ...)
+    HM_PRINTF(2, 3);
+
 /* check.c: service_type.check. Not while the service is being closed. */
 void postgres_check(struct service *s, service_checked *then, void *ctx);
 

@@ -7,11 +7,25 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+void postgres_tell_history(const struct service_config *config, const char *format, ...)
+{
+    char text[200];
+    va_list args;
+
+    if (config->host.note == NULL)
+        return;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof text, format, args); /* cut at the end at worst */
+    va_end(args);
+    config->host.note(config->host.ctx, text);
+}
 
 const char *op_member_name(const struct op *op, uint8_t slot)
 {

@@ -36,6 +36,7 @@ struct known {
     struct place place;
     struct forecast forecast;
     hm_ms warned_ms; /* 0: there is enough */
+    hm_ms kept_ms;   /* when it was told for the history; 0: never */
 };
 
 struct room {
@@ -125,6 +126,18 @@ static void describe(const struct known *k, struct service_disk *ret)
     ret->full_in_ms = forecast_full_ms(&k->forecast);
 }
 
+/* For the history, in which a disk that is now short and now not must not take every line. */
+static void keep(const struct room *r, struct known *k, const char *text)
+{
+    hm_ms now_ms = clock_boot_ms();
+
+    if (k->kept_ms != 0 && now_ms < k->kept_ms + WARN_AGAIN_MS)
+        return;
+    k->kept_ms = now_ms;
+    if (r->config->host.note != NULL)
+        r->config->host.note(r->config->host.ctx, text);
+}
+
 /* When it begins, every hour, and when it is over. */
 static void warn(const struct room *r, struct known *k)
 {
@@ -139,6 +152,7 @@ static void warn(const struct room *r, struct known *k)
     is_short = service_disk_is_short(&d, r->config->settings);
     if (is_short && (k->warned_ms == 0 || now_ms >= k->warned_ms + WARN_AGAIN_MS)) {
         log_warn("disk short service=%s: %s", service, text);
+        keep(r, k, text);
         k->warned_ms = now_ms;
     } else if (!is_short && k->warned_ms != 0) {
         log_notice("disk no longer short service=%s: %s", service, text);

@@ -80,6 +80,7 @@ static void tell(struct op *op, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(f->lost, sizeof f->lost, format, args);
     va_end(args);
+    postgres_tell_history(&op->s->config, "%s", f->lost);
 }
 
 static void written(struct op *op)

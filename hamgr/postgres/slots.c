@@ -105,6 +105,8 @@ static void note_drop(struct slots *l, const struct slot_step *step, const char 
                                 .wall_ms = clock_wall_ms() };
     (void)snprintf(d->member, sizeof d->member, "%s", member_name(l, step->member));
     (void)snprintf(d->why, sizeof d->why, "%s", why);
+    postgres_tell_history(&l->s->config, "the slot of %s was dropped here at %llu MB: %s",
+                          d->member, (unsigned long long)step->held >> 20, why);
     log_warn("slot dropped service=%s slot=%s member=%s held_bytes=%llu: %s: that copy must be "
              "cloned when it comes back",
              l->s->config.service->name, step->name, d->member, (unsigned long long)step->held,

@@ -94,6 +94,12 @@ def test_away_for_a_long_time(get_cluster, drop_cluster):
         assert c.server[standby].data.stat().st_ino != place
         wait_until('nobody is told any more', lambda: not any(
             told in w for w in c.status(host)['warnings']), 30)
+        for name, fact in ((watch.old, f'the slot of {standby} was dropped here'),
+                           (standby, f'the clone from {watch.old} is done')):
+            c.db[name].processes['hamgrd'].end()
+            c.start_hamgrd(c.db[name])
+            wait_until('the history outlives a restart', lambda n=name, f=fact: f in ' '.join(
+                c.hamgr(c.db[n], 'history').stdout.split()), 30)
     finally:
         watch.stop()
     drop_cluster()
