@@ -18,6 +18,7 @@ enum {
 };
 
 struct child {
+    struct child *next;         /* in the list of those that are forgotten */
     struct child_config config; /* argv and env are not kept here */
     pid_t pid;
     int pid_fd;             /* owned */
@@ -237,10 +238,17 @@ static bool read_output(struct child *c)
 /* --- callbacks of the loop ---------------------------------------------------------------------
  */
 
+static struct child *forgotten; /* and not ended yet */
+
 static void really_free(struct child *c)
 {
     struct event *const all[] = { c->on_death, c->on_out, c->on_limit, c->on_quiet };
 
+    for (struct child **at = &forgotten; *at != NULL; at = &(*at)->next)
+        if (*at == c) {
+            *at = c->next;
+            break;
+        }
     for (size_t i = 0; i < HM_ARRAY_LEN(all); i++)
         if (all[i] != NULL)
             event_free(all[i]);
@@ -403,8 +411,16 @@ void child_free(struct child *c)
     if (c == NULL)
         return;
     c->is_forgotten = true;
+    c->next = forgotten;
+    forgotten = c;
     if (!c->is_detached)
         kill_group(c);
+}
+
+void child_done(void)
+{
+    while (forgotten != NULL)
+        really_free(forgotten);
 }
 
 void child_describe(const struct child_end *end, char *buffer, size_t size)

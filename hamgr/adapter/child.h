@@ -49,6 +49,10 @@ pid_t child_pid(const struct child *c);
  * end is still taken from the kernel while the loop runs. NULL is fine. */
 void child_free(struct child *c);
 
+/* Frees what is left of children that were forgotten before they ended, as the program ends:
+ * nothing watches them any more. Before the loop is freed. */
+void child_done(void);
+
 /* "exit status 1", "signal 9 (Killed)"; with what it wrote last, if that is known. */
 void child_describe(const struct child_end *end, char *buffer, size_t size);
 

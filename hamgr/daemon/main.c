@@ -2,6 +2,7 @@
  *
  * Sets up what daemon.h holds, turns the loop, and takes it down again. The databases are left as
  * they are: an upgrade of hamgrd that is back within the lease is noticed by no client. */
+#include "adapter/child.h"
 #include "base/clock.h"
 #include "daemon/daemon.h"
 
@@ -242,6 +243,7 @@ static void daemon_close(struct daemon *d)
             event_free(d->signal[i]);
     if (d->order_timer != NULL)
         event_free(d->order_timer);
+    child_done();
     loop_done(&d->loop);
 }
 

@@ -36,6 +36,7 @@ static int free_loop(void **state)
 {
     struct seen *s = *state;
 
+    child_done();
     event_base_free(s->base);
     return 0;
 }
