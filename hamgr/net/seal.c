@@ -1,5 +1,7 @@
 #include "net/seal.h"
 
+#include "base/bytes.h"
+
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <string.h>
@@ -26,28 +28,13 @@ bool seal_make(SSL *ssl, struct seal *ret_says, struct seal *ret_hears)
     return true;
 }
 
-static void put_number(uint8_t *to, uint64_t number)
-{
-    for (unsigned i = 0; i < 8; i++)
-        to[i] = (uint8_t)(number >> (56 - 8 * i));
-}
-
-static uint64_t get_number(const uint8_t *from)
-{
-    uint64_t number = 0;
-
-    for (unsigned i = 0; i < 8; i++)
-        number = number << 8 | from[i];
-    return number;
-}
-
 /* A number is used once with a key, so it is the nonce. NULL: no memory. */
 static EVP_CIPHER_CTX *begin(const struct seal *s, uint64_t number, bool is_closing)
 {
     EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
     uint8_t nonce[NONCE] = { 0 };
 
-    put_number(nonce + NONCE - 8, number);
+    bytes_put(nonce + NONCE - 8, 8, number);
     if (ctx != NULL &&
         EVP_CipherInit_ex(ctx, EVP_aes_128_gcm(), NULL, s->key, nonce, is_closing ? 1 : 0) == 1)
         return ctx;
@@ -65,7 +52,7 @@ bool seal_close(struct seal *s, const uint8_t *plain, size_t size, uint8_t *ret)
         return false;
     s->number++;
     memcpy(ret, s->id, SEAL_ID);
-    put_number(ret + SEAL_ID, s->number);
+    bytes_put(ret + SEAL_ID, 8, s->number);
     is_ok = EVP_CipherUpdate(ctx, NULL, &n, ret, SEAL_HEAD) == 1 &&
             EVP_CipherUpdate(ctx, ret + SEAL_HEAD, &n, plain, (int)size) == 1 &&
             EVP_CipherFinal_ex(ctx, ret + SEAL_HEAD + size, &n) == 1 &&
@@ -85,7 +72,7 @@ bool seal_open(struct seal *s, const uint8_t *sealed, size_t size, uint8_t *ret)
 
     if (size < SEAL_MORE || memcmp(sealed, s->id, SEAL_ID) != 0)
         return false;
-    number = get_number(sealed + SEAL_ID);
+    number = bytes_get(sealed + SEAL_ID, 8);
     inner = size - SEAL_MORE;
     ctx = number > s->number ? begin(s, number, false) : NULL;
     if (ctx == NULL)

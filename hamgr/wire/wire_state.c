@@ -6,6 +6,7 @@
  *
  * The checksum covers the header, too, and nothing may come behind it: a file that was torn, or
  * written over by something longer, is never taken for a state. */
+#include "base/bytes.h"
 #include "core/trace.h"
 #include "wire/wire_inner.h"
 
@@ -14,21 +15,6 @@
 enum { MAGIC = 4, FORMAT = 1, HEADER = MAGIC + 1 + 4, CHECKSUM = 4 };
 
 static const uint8_t magic[MAGIC] = { 'H', 'M', 'V', 'S' };
-
-static void put_u32(uint8_t *to, uint32_t number)
-{
-    for (unsigned i = 0; i < 4; i++)
-        to[i] = (uint8_t)(number >> (24 - 8 * i));
-}
-
-static uint32_t get_u32(const uint8_t *from)
-{
-    uint32_t number = 0;
-
-    for (unsigned i = 0; i < 4; i++)
-        number = number << 8 | from[i];
-    return number;
-}
 
 enum hm_rc wire_pack_state(const struct voter_state *state, const char *service, uint8_t *buffer,
                            size_t size, size_t *ret_used, struct hm_err *err)
@@ -50,9 +36,9 @@ enum hm_rc wire_pack_state(const struct voter_state *state, const char *service,
         return hm_fail(err, HM_NO_SPACE, "a voter's state of %zu bytes does not fit", body);
     memcpy(buffer, magic, MAGIC);
     buffer[MAGIC] = FORMAT;
-    put_u32(buffer + MAGIC + 1, (uint32_t)body);
+    bytes_put(buffer + MAGIC + 1, 4, (uint32_t)body);
     (void)hamgr__state__pack(&out, buffer + HEADER); /* as many bytes as it said before */
-    put_u32(buffer + HEADER + body, trace_checksum(buffer, HEADER + body));
+    bytes_put(buffer + HEADER + body, 4, trace_checksum(buffer, HEADER + body));
     *ret_used = HEADER + body + CHECKSUM;
     return HM_OK;
 }
@@ -65,9 +51,9 @@ static enum hm_rc check_envelope(const uint8_t *bytes, size_t size, struct hm_er
     if (bytes[MAGIC] != FORMAT)
         return hm_fail(err, HM_BAD_INPUT, "format %d is unknown", bytes[MAGIC]);
     if (size > WIRE_STATE_MAX || size < HEADER + CHECKSUM ||
-        get_u32(bytes + MAGIC + 1) != size - HEADER - CHECKSUM)
+        (uint32_t)bytes_get(bytes + MAGIC + 1, 4) != size - HEADER - CHECKSUM)
         return hm_fail(err, HM_BAD_INPUT, "%zu bytes are not the length that it says", size);
-    if (get_u32(bytes + size - CHECKSUM) != trace_checksum(bytes, size - CHECKSUM))
+    if ((uint32_t)bytes_get(bytes + size - CHECKSUM, 4) != trace_checksum(bytes, size - CHECKSUM))
         return hm_fail(err, HM_BAD_INPUT, "the checksum is wrong");
     return HM_OK;
 }
