@@ -3,9 +3,9 @@
 #include "adapter/worker.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "postgres/place_inner.h"
 #include "probe/forecast.h"
 
-#include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +18,7 @@ enum { LOOK_MS = 5000, WARN_AGAIN_MS = 3600000, PATH_SIZE = 600 };
 /* Two segments of the log: a promotion begins a new one, and clients go on from there. */
 #define LOG_ROOM_BYTES (UINT64_C(32) << 20)
 
-struct place {
+struct spot {
     char what[SERVICE_DISK_NAME]; /* "data", "pg_wal", "tablespace 16384" */
     bool has_log;
     uint64_t disk; /* its device number */
@@ -28,12 +28,12 @@ struct place {
 struct look {
     struct worker_job base;
     struct room *room;
-    struct place place[SERVICE_DISKS_MAX];
+    struct spot place[SERVICE_DISKS_MAX];
     size_t n;
 };
 
 struct known {
-    struct place place;
+    struct spot place;
     struct forecast forecast;
     hm_ms warned_ms; /* 0: there is enough */
     hm_ms kept_ms;   /* when it was told for the history; 0: never */
@@ -54,7 +54,7 @@ struct room {
 /* Places on one disk are one. */
 static void add(struct look *l, const char *what, const char *path)
 {
-    struct place *p = &l->place[l->n];
+    struct spot *p = &l->place[l->n];
     struct statvfs fs;
     struct stat st;
 
@@ -71,24 +71,15 @@ static void add(struct look *l, const char *what, const char *path)
     l->n++;
 }
 
-static void add_tablespaces(struct look *l, const char *data_dir)
+/* A place_tablespace. */
+static enum hm_rc add_tablespace(void *ctx, const char *link, const char *oid, struct hm_err *err)
 {
-    char path[PATH_SIZE], what[PATH_SIZE];
-    const struct dirent *entry;
-    DIR *dir;
+    char what[SERVICE_DISK_NAME];
 
-    (void)snprintf(path, sizeof path, "%s/pg_tblspc", data_dir);
-    dir = opendir(path);
-    if (dir == NULL)
-        return;
-    while ((entry = readdir(dir)) != NULL) {
-        if (entry->d_name[0] == '.')
-            continue;
-        (void)snprintf(path, sizeof path, "%s/pg_tblspc/%.32s", data_dir, entry->d_name);
-        (void)snprintf(what, sizeof what, "tablespace %.20s", entry->d_name);
-        add(l, what, path);
-    }
-    (void)closedir(dir); /* opened for reading */
+    (void)err;
+    (void)snprintf(what, sizeof what, "tablespace %.10s", oid);
+    add(ctx, what, link);
+    return HM_OK;
 }
 
 static void run(struct worker_job *base)
@@ -96,6 +87,7 @@ static void run(struct worker_job *base)
     struct look *l = (struct look *)base;
     const char *data_dir = l->room->config->service->data_dir;
     char path[PATH_SIZE];
+    struct hm_err err;
 
     l->n = 0;
     add(l, "data", data_dir);
@@ -105,12 +97,13 @@ static void run(struct worker_job *base)
         l->place[l->n - 1].has_log = true;
     if (l->n == 1)
         (void)snprintf(l->place[0].what, sizeof l->place[0].what, "data and pg_wal");
-    add_tablespaces(l, data_dir);
+    if (place_each_tablespace(data_dir, add_tablespace, l, &err) != HM_OK)
+        return; /* the next look finds what this one did not */
 }
 
 /* --- on the loop ----------------------------------------------------------------------------- */
 
-static const struct known *known_of(const struct room *r, const struct place *p)
+static const struct known *known_of(const struct room *r, const struct spot *p)
 {
     for (size_t i = 0; i < r->n; i++)
         if (r->known[i].place.disk == p->disk)
