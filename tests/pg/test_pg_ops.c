@@ -1,6 +1,7 @@
 /* Operations on real PostgreSQL servers, in the order of a cluster's life: each test goes on from
  * where the one before it stopped. */
 #include "tests/pg/await.h"
+#include "tests/pg/in_turn.h"
 #include "tests/pg/trio.h"
 
 #include <signal.h>
@@ -15,20 +16,6 @@ static int open_trio(void **state)
 {
     *state = trio_new();
     return 0;
-}
-
-/* What comes after a failure would only fail, too. */
-static int is_first_failure;
-
-static int go_on(void **state)
-{
-    (void)state;
-    return is_first_failure++ == 0 ? 0 : -1;
-}
-
-static void passed(void)
-{
-    is_first_failure = 0;
 }
 
 static int close_trio(void **state)

@@ -1,6 +1,7 @@
 /* Copies that are made anew, killed in every phase, by a command of the administrator's, and
  * because the log that they need is gone. Each test goes on from where the one before it stopped.
  */
+#include "tests/pg/in_turn.h"
 #include "tests/pg/trio.h"
 
 #include <ctype.h>
@@ -18,19 +19,6 @@ enum { DB1, DB2 };
     " $HAMGR_DATA_DIR >$HAMGR_DATA_DIR/../told; echo 50%%; "                                       \
     "$HAMGR_BIN_DIR/pg_basebackup -D $HAMGR_TARGET -h $HAMGR_SOURCE_HOST"                          \
     " -p $HAMGR_SOURCE_PORT -U $HAMGR_SOURCE_USER -c fast -X none"
-
-static int is_first_failure;
-
-static int go_on(void **state)
-{
-    (void)state;
-    return is_first_failure++ == 0 ? 0 : -1;
-}
-
-static void passed(void)
-{
-    is_first_failure = 0;
-}
 
 static int open_trio(void **state)
 {

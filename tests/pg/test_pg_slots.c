@@ -2,6 +2,7 @@
  * they are for, a member far behind that goes on from a new primary. Each test goes on from where
  * the one before it stopped. */
 #include "tests/pg/await.h"
+#include "tests/pg/in_turn.h"
 #include "tests/pg/trio.h"
 
 #include <stdio.h>
@@ -9,20 +10,6 @@
 #include <string.h>
 
 enum { DB1, DB2, DB3, MB = 1 << 20 };
-
-/* What comes after a failure would only fail, too. */
-static int is_first_failure;
-
-static int go_on(void **state)
-{
-    (void)state;
-    return is_first_failure++ == 0 ? 0 : -1;
-}
-
-static void passed(void)
-{
-    is_first_failure = 0;
-}
 
 static int open_trio(void **state)
 {
