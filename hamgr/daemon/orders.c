@@ -203,7 +203,7 @@ const char *orders_text(const json_t *request, const char *key)
     return text != NULL ? text : "";
 }
 
-static struct driver *find_driver(struct daemon *d, const struct asker *a, const json_t *request)
+struct driver *orders_driver(struct daemon *d, const struct asker *a, const json_t *request)
 {
     const char *name = orders_text(request, "service");
     char text[128];
@@ -329,7 +329,7 @@ static void take_rebuild(struct driver *driver, const struct asker *a, const jso
 void orders_take(struct daemon *d, const struct asker *a, const json_t *request)
 {
     const char *command = orders_text(request, "command");
-    struct driver *driver = find_driver(d, a, request);
+    struct driver *driver = orders_driver(d, a, request);
     struct order order = { .member = HM_NOBODY };
     uint8_t leader;
 
@@ -416,7 +416,7 @@ static void explain(struct daemon *d, struct serve_call *call, const json_t *req
 static void force(struct daemon *d, struct serve_call *call, const json_t *request)
 {
     const struct asker a = { .call = call };
-    struct driver *driver = find_driver(d, &a, request);
+    struct driver *driver = orders_driver(d, &a, request);
     struct order order = { .kind = ORDER_FORCE, .member = HM_NOBODY };
     const char *typed = orders_text(request, "cluster"), *why = NULL;
     struct report *r;
@@ -450,28 +450,6 @@ static void force(struct daemon *d, struct serve_call *call, const json_t *reque
     }
 }
 
-static void checked(void *ctx, const struct service_finding *findings, size_t n)
-{
-    struct serve_call *call = ctx;
-    json_t *checks = json_array();
-
-    for (size_t i = 0; i < n; i++)
-        (void)json_array_append_new(
-            checks, json_pack("{s:s, s:b, s:s, s:s}", "name", findings[i].name, "ok",
-                              findings[i].is_ok, "text", findings[i].text, "next",
-                              findings[i].next)); /* no memory: one row less */
-    serve_answer(call, HM_OK, json_pack("{s:o}", "checks", checks));
-}
-
-static void check(struct daemon *d, struct serve_call *call, const json_t *request)
-{
-    const struct asker a = { .call = call };
-    struct driver *driver = find_driver(d, &a, request);
-
-    if (driver != NULL)
-        driver->type->check(driver->service, checked, call);
-}
-
 void orders_take_request(void *ctx, struct serve_call *call, const json_t *request)
 {
     const char *command = orders_text(request, "command");
@@ -493,7 +471,7 @@ void orders_take_request(void *ctx, struct serve_call *call, const json_t *reque
         return;
     }
     if (strcmp(command, "check") == 0) {
-        check(d, call, request);
+        orders_check(d, call, request);
         return;
     }
     document = look(d, command, orders_text(request, "service"));
@@ -517,7 +495,7 @@ static void take_call(struct daemon *d, const struct link_peer *from, const stru
         orders_take(d, &a, request);
     } else if (json_is_object(request) &&
                strcmp(orders_text(request, "command"), CALL_MEMBER_FIT) == 0) {
-        struct driver *driver = find_driver(d, &a, request);
+        struct driver *driver = orders_driver(d, &a, request);
 
         if (driver != NULL)
             orders_say_fitness(driver, &a, request);

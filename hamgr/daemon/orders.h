@@ -34,6 +34,12 @@ void orders_give(struct driver *driver, const struct asker *a, struct order *ord
 /* A field of a request; "" if it is not there. */
 const char *orders_text(const json_t *request, const char *key);
 
+/* The service that a request is about; NULL: none, and that was answered. */
+struct driver *orders_driver(struct daemon *d, const struct asker *a, const json_t *request);
+
+/* orders_check.c: answers what is not as hamgr needs it here. */
+void orders_check(struct daemon *d, struct serve_call *call, const json_t *request);
+
 /* orders_switchover.c: answers whether it could be done; to HM_NOBODY: to anybody. */
 void orders_look_before(struct driver *driver, const struct asker *a, uint8_t to);
 

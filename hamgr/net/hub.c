@@ -549,6 +549,8 @@ void link_look(const struct link_cluster *c, const char *name, struct link_state
     ret->is_up = peer_is_heard(p, clock_boot_ms());
     ret->heard_ms = p->heard_ms;
     ret->incarnation = p->incarnation;
+    ret->lacks_datagrams = p->is_missed;
+    ret->has_datagrams = !p->is_missed && p->datagram_ms != 0;
     if (!ret->is_up)
         (void)snprintf(ret->why, sizeof ret->why, "%s",
                        p->why[0] != 0 ? p->why

@@ -94,6 +94,8 @@ struct link_state {
     hm_ms heard_ms;       /* boot time of the last byte; 0: never */
     uint64_t incarnation; /* 0: not known */
     char why[96];         /* not up: the last failure */
+    bool has_datagrams;   /* one came of late ... */
+    bool lacks_datagrams; /* ... or none, although they should: filtered. Neither: not known */
 };
 void link_look(const struct link_cluster *c, const char *name, struct link_state *ret);
 

@@ -50,6 +50,8 @@ def test_running_servers_are_adopted_without_a_restart(make_cluster):
     assert c.epoch() == 1
     forget_the_old_slot(c, c.db['db1'])
     assert c.hamgr(c.db['db1'], 'check').returncode == 0
+    wait_until('it is known that datagrams arrive', lambda: 'UDP from db2: arrives' in c.hamgr(
+        c.db['db1'], 'check').stdout, 30)
 
 
 def forget_the_old_slot(c, host):

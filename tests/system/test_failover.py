@@ -38,6 +38,8 @@ def test_first_start(get_cluster):
     started = c.server['db1'].query("SELECT extract(epoch FROM pg_postmaster_start_time()) < "
                                     f"{(c.db['db1'].dir / 'hamgr.started').stat().st_mtime}")
     assert started == 't'
+    assert 'there are no data here: a new copy is made' in c.log_text(c.db['db2'])
+    assert 'diverged' not in c.log_text(c.db['db2'])
 
 
 @pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGTERM], ids=['killed', 'ended'])
