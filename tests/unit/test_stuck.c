@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { LIMIT_MS = 20000 };
@@ -71,6 +72,25 @@ static void one_that_is_stopped_is_stuck_from_the_first_look_on(void **state)
     assert_true(stuck_is_stopped(&s) && !stuck_is_in_kernel(&s));
 }
 
+static int64_t cpu_ns(void)
+{
+    struct timespec used;
+    clockid_t clock;
+
+    assert_int_equal(clock_getcpuclockid(child, &clock), 0);
+    assert_int_equal(clock_gettime(clock, &used), 0);
+    return (int64_t)used.tv_sec * 1000000000 + used.tv_nsec;
+}
+
+/* On a busy machine who may run does not at once. */
+static void wait_until_it_runs(void)
+{
+    int64_t before = cpu_ns();
+
+    for (int ms = 0; ms < LIMIT_MS && cpu_ns() - before < 1000000; ms += 10)
+        let_pass(10);
+}
+
 static void one_that_went_on_in_between_is_not(void **state)
 {
     struct stuck s = { .tid = 0 }, other = { .tid = 0 };
@@ -81,6 +101,7 @@ static void one_that_went_on_in_between_is_not(void **state)
     wait_for(&s, 'T');
     assert_int_equal(kill(child, SIGCONT), 0);
     wait_for(&other, 'R');
+    wait_until_it_runs();
     assert_int_equal(kill(child, SIGSTOP), 0);
     wait_for(&other, 'T');
     assert_int_equal(stuck_look(&s, child, child, 9000), 0);
