@@ -72,7 +72,8 @@ static void eye_copy(void *world, int node, struct check_copy *ret)
     ret->branch = db->branch == SIM_NO_BRANCH ? 0 : db->branch + UINT32_C(1);
     ret->end = db->end;
     ret->flushed = db->flushed;
-    ret->copy_id = db->copy_id;
+    ret->copy_id =
+        db->is_other_copy ? 0 : db->copy_id; /* no pair names it, whatever it is called */
     ret->server_id = db->server_id;
     ret->began_epoch = db->began_epoch;
     ret->names = db->names.state;

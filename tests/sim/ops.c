@@ -271,6 +271,7 @@ static void ended(struct sim *w, unsigned int service, unsigned int host, bool i
         ev.type = ON_DONE;
         ev.done.op = db->op.id;
         ev.done.is_ok = is_ok;
+        sim_notice_copy(w, service, host);
         sim_copy_now(w, service, host, &ev.done.copy);
         sim_post(w, service, host, sim_draw(w, 20, 600), &ev);
     }

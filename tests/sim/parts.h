@@ -111,6 +111,7 @@ void sim_server_forged(struct sim *w, unsigned int service, unsigned int host);
 void sim_server_goes_on(struct sim *w, unsigned int service, unsigned int host);
 void sim_probe(struct sim *w, const struct sim_event *e);
 /* Something visible changed: a probe follows at once. */
+void sim_notice_copy(struct sim *w, unsigned int service, unsigned int host);
 void sim_changed(struct sim *w, unsigned int service, unsigned int host);
 uint16_t sim_branch_new(struct sim *w, unsigned int service, unsigned int host, uint16_t parent,
                         uint64_t fork, uint64_t timeline, uint64_t epoch, uint64_t system_id);

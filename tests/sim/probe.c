@@ -131,6 +131,19 @@ void sim_copy_now(const struct sim *w, unsigned int service, unsigned int host, 
     ret->is_gate_open = sim_gate_is_open(w, service, host);
 }
 
+/* Only a probe finds out that a Redis takes, or took, all data anew. */
+void sim_notice_copy(struct sim *w, unsigned int service, unsigned int host)
+{
+    struct sim_db *db = SIM_DB(w, service, host);
+
+    if (!db->is_other_copy || seen_state(db) == COPY_UNKNOWN)
+        return;
+    db->is_other_copy = false;
+    db->copy_id = ++w->unique;
+    if (db->is_streaming) /* and the primary's hamgrd hears of it */
+        SIM_DB(w, service, db->follows)->sender[host].copy_id = db->copy_id;
+}
+
 /* Probes of one copy keep their order: the next begins when the last has ended. */
 static void look(struct sim *w, unsigned int service, unsigned int host)
 {
@@ -141,6 +154,7 @@ static void look(struct sim *w, unsigned int service, unsigned int host)
     if ((prng_next(&w->prng) & 127) == 0)
         late_us = sim_draw(w, 1 * SIM_MS, w->plan.probe_late_us);
     ev.type = ON_COPY;
+    sim_notice_copy(w, service, host);
     sim_copy_now(w, service, host, &ev.copy);
     if (w->now_us + late_us <= n->probe_us)
         late_us = n->probe_us + 1 - w->now_us;

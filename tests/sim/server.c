@@ -82,6 +82,7 @@ static void load_snapshot(struct sim *w, unsigned int service, unsigned int host
     struct sim_db *db = SIM_DB(w, service, host);
 
     db->copy_id = db->server_id;
+    db->is_other_copy = false;
     if (db->snapshot_branch != SIM_NO_BRANCH && sim_chance(w, w->plan.redis_saves_ppm)) {
         db->branch = db->snapshot_branch;
         db->end = db->flushed = db->snapshot_end;

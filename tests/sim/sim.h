@@ -239,7 +239,8 @@ struct sim_db {
 
     uint8_t follows; /* host, or SIM_NOWHERE */
     bool is_streaming;
-    bool is_in_full_sync; /* Redis: overwrites itself with the primary's data */
+    bool is_in_full_sync; /* Redis: overwrites itself with the primary's data ... */
+    bool is_other_copy;   /* ... and the next probe will notice that it is another copy */
     bool is_fetching;     /* from a frozen log: `follows` is only for that */
     bool is_stopping;
     uint32_t stream_life;

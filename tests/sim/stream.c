@@ -271,8 +271,7 @@ static void begin_full_sync(struct sim *w, unsigned int service, unsigned int ho
     struct sim_db *db = SIM_DB(w, service, host);
 
     sim_tell(w, TALE_SERVER, service, host, db->follows, 0, db->end, 0, "takes all data anew");
-    db->is_in_full_sync = true;
-    db->copy_id = ++w->unique;
+    db->is_in_full_sync = db->is_other_copy = true;
     db->branch =
         sim_branch_new(w, service, host, SIM_NO_BRANCH, 0, prng_next(&w->prng) >> 1 | 1, 0, 0);
     db->end = db->flushed = 0;
