@@ -57,6 +57,9 @@ static void next_epoch(struct core *c, enum change_reason reason, const struct p
     r->epoch++;
     r->holder = c->self;
     r->copy_id = c->copy.copy_id;
+    /* What its holder drew is known now, or a person vouches for it. */
+    if (core_is_open(r) && !record_is_on_history(r, end, 0))
+        r->timelines[r->timelines_n - 1].timeline = end->timeline;
     cut_history(r, end);
     record_add_timeline(r, timeline, r->epoch, end->offset);
     r->last_known = (struct position){ .timeline = timeline, .offset = end->offset };
@@ -476,7 +479,7 @@ static const char *order_fault(struct core *c, struct order *o)
     if (o->kind == ORDER_FORCE) {
         if (c->config.role != ROLE_DB || !core_has_record(c) || c->voter.is_blank || c->is_outdated)
             return "only a database member that knows a record can be forced";
-        return core_is_holder_copy(c, r) || core_copy_is_fit(c, r)
+        return core_is_holder_copy(c, r) || core_may_be_forced(c, r)
                    ? NULL
                    : "its copy is no healthy standby";
     }

@@ -80,22 +80,55 @@ bool core_is_barred(const struct core *c)
     return c->config.is_nofailover || c->copy.is_delayed;
 }
 
-bool core_copy_is_fit(const struct core *c, const struct record *r)
+bool core_is_open(const struct record *r)
+{
+    const struct timeline *last = record_timeline(r);
+
+    return last != NULL && (last->timeline & HM_TIMELINE_OPEN) != 0;
+}
+
+static bool has_timeline(const struct record *r, uint64_t timeline)
+{
+    for (unsigned i = 0; i < r->timelines_n; i++)
+        if (r->timelines[i].timeline == timeline)
+            return true;
+    return timeline == 0;
+}
+
+bool core_is_on_history(const struct core *c, const struct record *r, const struct position *at,
+                        uint64_t began_epoch)
+{
+    bool is_of_open = core_is_open(r) && !has_timeline(r, at->timeline) &&
+                      at->offset >= record_timeline(r)->start;
+
+    return record_is_on_history(r, at, began_epoch) ||
+           (is_of_open && c->seen_epoch == r->epoch && c->seen_timeline == at->timeline);
+}
+
+static bool is_well(const struct core *c, const struct record *r)
 {
     const struct copy *copy = &c->copy;
 
+    return copy->state == COPY_STANDBY && copy->is_healthy && copy->is_final && !c->wants_rebuild &&
+           !core_is_forged(c) && (r->system_id == 0 || copy->system_id == r->system_id);
+}
+
+bool core_copy_is_fit(const struct core *c, const struct record *r)
+{
     if (!c->has_copy || c->config.role != ROLE_DB)
         return false;
     if (r->epoch == 0)
         return may_found(c);
     if ((r->voters & core_slot_bit(c->self)) == 0)
         return false; /* it is being removed */
-    if (copy->state != COPY_STANDBY || !copy->is_healthy || !copy->is_final || c->wants_rebuild ||
-        core_is_forged(c))
-        return false;
-    if (r->system_id != 0 && copy->system_id != r->system_id)
-        return false;
-    return record_is_on_history(r, &copy->at, copy->began_epoch);
+    return is_well(c, r) && core_is_on_history(c, r, &c->copy.at, c->copy.began_epoch);
+}
+
+bool core_may_be_forced(const struct core *c, const struct record *r)
+{
+    return core_copy_is_fit(c, r) || (c->has_copy && c->config.role == ROLE_DB && is_well(c, r) &&
+                                      core_is_open(r) && !has_timeline(r, c->copy.at.timeline) &&
+                                      c->copy.at.offset >= record_timeline(r)->start);
 }
 
 uint64_t core_primary_offset(const struct core *c, const struct record *r)
@@ -150,18 +183,18 @@ bool core_pairs_forbid(const struct core *c, const struct record *r)
 
 /* --- rank ----------------------------------------------------------------------------------- */
 
-static bool gossip_is_fit(const struct record *r, const struct gossip *g)
+static bool gossip_is_fit(const struct core *c, const struct record *r, const struct gossip *g)
 {
     return g->copy == COPY_STANDBY && g->is_healthy && g->is_final && !g->is_nofailover &&
            !g->released && !g->wants_rebuild &&
-           (r->epoch == 0 || record_is_on_history(r, &g->at, g->began_epoch));
+           (r->epoch == 0 || core_is_on_history(c, r, &g->at, g->began_epoch));
 }
 
 bool core_says_unfit(const struct core *c, uint8_t slot)
 {
     const struct gossip *g = view_recent(&c->view, slot, recent_ms(c));
 
-    return g != NULL && !gossip_is_fit(core_known(c), g);
+    return g != NULL && !gossip_is_fit(c, core_known(c), g);
 }
 
 /* Orders two copies: position, then priority, then name. */
@@ -186,7 +219,7 @@ static bool is_ahead_of_me(const struct core *c, uint8_t slot, const struct goss
         return false;
     if (g->is_holder)
         return g->sees_majority; /* one that hears nobody cannot go on, whoever hears it */
-    return gossip_is_fit(r, g) && compare_copies(r, slot, g, c->self, mine) > 0;
+    return gossip_is_fit(c, r, g) && compare_copies(r, slot, g, c->self, mine) > 0;
 }
 
 /* True for the copy that need not wait; else *ret_rank says how many go first. */
@@ -231,7 +264,7 @@ bool core_can_succeed(struct core *c, uint8_t slot)
     const struct gossip *g =
         slot < HM_MEMBERS_MAX && slot != c->self ? view_recent(&c->view, slot, recent_ms(c)) : NULL;
 
-    if (g == NULL || r->member[slot].role != ROLE_DB || !gossip_is_fit(r, g))
+    if (g == NULL || r->member[slot].role != ROLE_DB || !gossip_is_fit(c, r, g))
         return false;
     if (r->durability == DURABILITY_ASYNC)
         return is_within(core_primary_offset(c, r), g->at.offset, r->max_lag_bytes);
@@ -257,9 +290,9 @@ uint8_t core_successor(struct core *c)
 
 /* --- log freeze ----------------------------------------------------------------------------- */
 
-static bool is_counted(const struct record *r, const struct freeze_answer *a)
+static bool is_counted(const struct core *c, const struct record *r, const struct freeze_answer *a)
 {
-    return a->is_there && record_is_on_history(r, &a->at, a->began_epoch);
+    return a->is_there && core_is_on_history(c, r, &a->at, a->began_epoch);
 }
 
 /* The own answer is of what the copy is now: the same data, frozen and not restarted since. What a
@@ -279,7 +312,7 @@ uint8_t core_longer_log(const struct core *c)
     if (!c->answers[c->self].is_there)
         return HM_NOBODY;
     for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++)
-        if (is_counted(r, &c->answers[slot]) &&
+        if (is_counted(c, r, &c->answers[slot]) &&
             record_compare(&c->answers[slot].at, &c->answers[best].at) > 0)
             best = slot;
     return best != c->self ? best : HM_NOBODY;
@@ -294,7 +327,8 @@ static bool pairs_are_met(const struct core *c, const struct record *r)
         unsigned met = 0;
 
         for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++)
-            if (is_counted(r, &c->answers[slot]) && pair_has(p, slot, c->answers[slot].copy_id) &&
+            if (is_counted(c, r, &c->answers[slot]) &&
+                pair_has(p, slot, c->answers[slot].copy_id) &&
                 record_compare(&c->answers[slot].at, &c->answers[c->self].at) <= 0)
                 met++;
         if (pair_is_alone(p) || met + p->need < p->n + 1u)
@@ -309,7 +343,7 @@ bool core_may_go_without(const struct core *c)
     uint8_t ahead = core_longer_log(c);
 
     if (r->kind != SERVICE_REDIS || ahead == HM_NOBODY || !core_own_answer_stands(c) ||
-        !is_counted(r, &c->answers[c->self]))
+        !is_counted(c, r, &c->answers[c->self]))
         return false;
     if (r->durability != DURABILITY_ASYNC)
         return pairs_are_met(c, r);
@@ -337,7 +371,7 @@ bool core_logs_suffice(struct core *c)
 {
     const struct record *r = core_base(c);
 
-    if (!is_counted(r, &c->answers[c->self]) || !core_own_answer_stands(c))
+    if (!is_counted(c, r, &c->answers[c->self]) || !core_own_answer_stands(c))
         return false;
     if (r->durability != DURABILITY_ASYNC && !pairs_are_met(c, r))
         return false;

@@ -149,10 +149,11 @@ struct core {
     bool had_lease;        /* since the daemon started */
     hm_ms gossip_at_ms;
     struct ballot adopted_ballot;
-    struct record adopted; /* the highest record that a promise carried; epoch 0: none */
-    hm_ms copy_since_ms;   /* when the own copy was first seen under its present id */
-    uint64_t seen_epoch;   /* of the holder whose ... */
-    uint64_t seen_offset;  /* ... furthest position this is */
+    struct record adopted;  /* the highest record that a promise carried; epoch 0: none */
+    hm_ms copy_since_ms;    /* when the own copy was first seen under its present id */
+    uint64_t seen_epoch;    /* of the holder whose ... */
+    uint64_t seen_offset;   /* ... furthest position this is, ... */
+    uint64_t seen_timeline; /* ... and the timeline that it wrote on as the primary; 0: not heard */
     struct {
         uint64_t epoch, offset; /* of the old primary, as each voter told with its promise */
     } heard[HM_MEMBERS_MAX];

@@ -528,6 +528,10 @@ void core_note_primary(struct core *c, uint8_t from, const struct gossip *g)
         return;
     if (g->epoch > c->seen_epoch || g->at.offset > c->seen_offset)
         c->seen_offset = g->at.offset;
+    if (g->epoch > c->seen_epoch)
+        c->seen_timeline = 0;
+    if (is_leading)
+        c->seen_timeline = g->at.timeline;
     c->seen_epoch = g->epoch;
 }
 

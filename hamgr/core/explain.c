@@ -115,7 +115,7 @@ static bool is_counted(const struct core *s, const struct record *r, const struc
     const struct gossip *g = &s->view.peer[name->member].gossip;
 
     return s->view.peer[name->member].is_known && g->copy == COPY_STANDBY && !g->wants_rebuild &&
-           g->copy_id == name->copy_id && record_is_on_history(r, &g->at, g->began_epoch);
+           g->copy_id == name->copy_id && core_is_on_history(s, r, &g->at, g->began_epoch);
 }
 
 /* 6.1 with everybody answering who is heard: the pair that is shortest of logs. */

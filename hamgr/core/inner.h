@@ -157,6 +157,15 @@ uint64_t core_primary_offset(const struct core *c, const struct record *r);
 /* True for the member that the record names: it may hold its epoch again whatever became of its
  * copy, if only to give it away; only the very copy of the record is made writable. */
 bool core_is_named_holder(const struct core *c, const struct record *r);
+/* The stretch that runs has not learned its replication id (HM_TIMELINE_OPEN). */
+bool core_is_open(const struct record *r);
+/* On the record's history; or, while that is open, on what its holder was heard to write on. The
+ * record had not learned that, so no gate was open yet and nothing in it was acknowledged. */
+bool core_is_on_history(const struct core *c, const struct record *r, const struct position *at,
+                        uint64_t began_epoch);
+/* What only a person may decide: that a copy that ends behind the beginning of an open stretch, on
+ * a timeline that nobody was heard on, is of that stretch. */
+bool core_may_be_forced(const struct core *c, const struct record *r);
 bool core_copy_lags(const struct core *c, const struct record *r);
 /* True if the primary may have acknowledged alone: only its own copy can go on. */
 bool core_pairs_forbid_others(const struct record *r);

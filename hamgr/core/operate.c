@@ -93,7 +93,7 @@ static void note_written(struct core *c, const struct copy *copy)
 bool core_is_diverged(const struct core *c)
 {
     return core_is_forged(c) ||
-           !record_is_on_history(core_known(c), &c->copy.at, c->copy.began_epoch);
+           !core_is_on_history(c, core_known(c), &c->copy.at, c->copy.began_epoch);
 }
 
 bool core_is_lost(const struct core *c)

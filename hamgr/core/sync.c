@@ -153,7 +153,7 @@ static void add_answers(const struct core *c, const struct record *r, bool is_ex
             continue;
         order = record_compare(&a->at, &c->answers[c->self].at);
         if (order > 0 || (is_exact && order < 0) ||
-            !record_is_on_history(r, &a->at, a->began_epoch))
+            !core_is_on_history(c, r, &a->at, a->began_epoch))
             continue; /* what is ahead was gone without */
         pair_add(pair, slot, a->copy_id);
     }

@@ -245,10 +245,14 @@ static bool pairs_allow(struct check *ck, const struct record *r, const struct c
 }
 
 /* Redis draws its replication id when it is promoted. Where it and its host are lost before the
- * record has learned the id, what streamed from it is of no timeline that the record knows: nobody
- * can tell it from a copy that diverged. */
+ * record has learned the id, who streamed from it goes on only if it heard the id from its hamgrd:
+ * else nobody can tell it from a copy that diverged. */
 static bool is_of_known_timeline(const struct record *r, const struct core *c)
 {
+    if (r->timelines_n > 0 && c->seen_epoch == r->epoch &&
+        c->seen_timeline == c->copy.at.timeline &&
+        (r->timelines[r->timelines_n - 1].timeline & HM_TIMELINE_OPEN) != 0)
+        return true;
     for (unsigned i = 0; i < r->timelines_n; i++)
         if (r->timelines[i].timeline == c->copy.at.timeline)
             return true;

@@ -196,8 +196,8 @@ static void who_loses_its_data_after_the_freeze_does_not_take_over(void **state)
 /* --- a longer log that cannot be had -----------------------------------------------------------
  */
 
-/* db2 of three; db1 is lost, and db3, which takes nothing over, has more. */
-static void finds_a_longer_log(uint64_t more)
+/* db2 of three; db1 leads. */
+static void is_one_of_three(void)
 {
     struct core_config config;
 
@@ -210,6 +210,12 @@ static void finds_a_longer_log(uint64_t more)
     memcpy(record.member, t.first.member, sizeof record.member);
     for (unsigned slot = 0; slot < 3; slot++)
         record.member[slot].incarnation = told_incarnation(slot);
+}
+
+/* db1 is lost, and db3, which takes nothing over, has more. */
+static void finds_a_longer_log(uint64_t more)
+{
+    is_one_of_three();
     t.deaf = 1u << DB1;
     t.gossip[DB3].is_nofailover = true;
     t.gossip[DB3].at.offset = 2000 + more;
@@ -291,6 +297,80 @@ static void in_sync_enough_others_are_as_good(void **state)
     assert_string_equal(core_state_name(t.core.state), "holder");
 }
 
+/* --- an id that the record has not learned ------------------------------------------------------
+ */
+
+/* db1's server drew an id at 2000, db2 streamed from it, and db1 is lost before the record is told.
+ */
+static void streamed_from_an_open_stretch(bool was_heard)
+{
+    is_one_of_three();
+    record_add_timeline(&record, HM_TIMELINE_OPEN | 9, 3, 2000);
+    t.copy.at = (struct position){ .timeline = 777, .offset = 2100 };
+    if (was_heard)
+        t.gossip[DB1].at = t.copy.at;
+    t.leader = DB1;
+    (void)told_start_all(&t, &record, START_MS);
+    told_run(&t, START_MS + 200);
+    t.leader = HM_NOBODY;
+    t.deaf = 1u << DB1;
+}
+
+static void what_its_holder_was_heard_to_write_on_is_its_history(void **state)
+{
+    const struct record *r;
+
+    (void)state;
+    streamed_from_an_open_stretch(true);
+    told_run(&t, t.now_ms + 3 * TOLD_TTL_MS);
+    assert_string_equal(core_state_name(t.core.state), "holder");
+    r = core_record(&t.core);
+    assert_int_equal(r->epoch, 4);
+    assert_int_equal(r->timelines[r->timelines_n - 2].timeline, 777);
+    assert_int_equal(r->timelines[r->timelines_n - 2].start, 2000);
+    assert_int_equal(record_timeline(r)->start, 2100);
+}
+
+static enum hm_rc is_forced(void)
+{
+    (void)told_order(&t, (struct order){ .kind = ORDER_FORCE, .id = 1, .member = HM_NOBODY });
+    told_run(&t, t.now_ms + 300);
+    return t.last[DO_REPLY].reply.rc;
+}
+
+static void else_only_a_person_may_say_so(void **state)
+{
+    const struct record *r;
+
+    (void)state;
+    streamed_from_an_open_stretch(false);
+    told_run(&t, t.now_ms + 3 * TOLD_TTL_MS);
+    assert_string_equal(core_state_name(t.core.state), "standing");
+    assert_int_equal(t.core.rule, 35);
+    t.deaf = 0x1ff; /* the others are off */
+    assert_int_equal(is_forced(), HM_OK);
+    r = core_record(&t.core);
+    assert_int_equal(r->cluster_incarnation, record.cluster_incarnation + 1);
+    assert_int_equal(r->timelines[r->timelines_n - 2].timeline, 777);
+}
+
+static void nor_is_a_copy_forced_that_cannot_be_of_it(void **state)
+{
+    (void)state;
+    streamed_from_an_open_stretch(false);
+    t.deaf = 0x1ff;
+    t.copy.at.offset = 1999; /* before it began */
+    told_run(&t, t.now_ms + 500);
+    assert_int_equal(is_forced(), HM_REFUSED);
+    t.copy.at = (struct position){ .timeline = 3, .offset = 2001 }; /* behind its parent's end,
+                                                                     although db1 led there */
+    told_run(&t, t.now_ms + 500);
+    assert_int_equal(is_forced(), HM_REFUSED);
+    t.copy.at.offset = 2000;
+    told_run(&t, t.now_ms + 500);
+    assert_int_equal(is_forced(), HM_OK);
+}
+
 /* --- the first of all ---------------------------------------------------------------------------
  */
 
@@ -336,6 +416,9 @@ int main(void)
         TEST(in_sync_a_copy_of_a_pair_is_waited_for),
         TEST(in_sync_what_no_pair_needs_is_gone_without),
         TEST(in_sync_enough_others_are_as_good),
+        TEST(what_its_holder_was_heard_to_write_on_is_its_history),
+        TEST(else_only_a_person_may_say_so),
+        TEST(nor_is_a_copy_forced_that_cannot_be_of_it),
         TEST(of_empty_servers_one_that_may_lead_founds),
     };
 
