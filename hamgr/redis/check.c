@@ -242,7 +242,7 @@ static void fail(struct asking *a, const char *why)
     f->is_ok = false;
     (void)snprintf(f->text, sizeof f->text, "the server does not answer: %.120s", why);
     (void)snprintf(f->next, sizeof f->next, "%s",
-                   strncmp(why, "NOPERM", 6) == 0
+                   strstr(why, "NOPERM") != NULL
                        ? "let hamgr's user run CONFIG, CLIENT, ACL, REPLICAOF, INFO, COMMAND"
                        : "start the server, or look at socket, port, user and passfile");
     tell(a);
@@ -343,6 +343,7 @@ void redis_check(struct service *s, service_checked *then, void *ctx)
     a->then = then;
     a->ctx = ctx;
     if (!rconn_ask(s->work, HM_ARRAY_LEN(all), all, CHECK_TIMEOUT_MS, on_settings, a))
-        fail(a, s->probe != NULL && s->seen.state != COPY_DOWN ? "it is not connected"
-                                                               : "nobody listens");
+        fail(a, redis_trouble(s)[0] != 0     ? redis_trouble(s)
+                : s->seen.state == COPY_DOWN ? "nobody listens"
+                                             : "it is not connected yet");
 }

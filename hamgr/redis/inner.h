@@ -77,6 +77,8 @@ void redis_probe_free(struct service *s);
 void redis_look(struct service *s, void (*then)(struct service *s, void *ctx), void *ctx);
 /* The fence helper reported something new. */
 void redis_probe_note_fence(struct service *s);
+/* Why it does not answer, or not as it should; "": it does. Borrowed. */
+const char *redis_trouble(const struct service *s);
 /* Changes the notes, durably after a while. */
 void redis_note(struct service *s, const struct rnotes *changed);
 

@@ -33,6 +33,11 @@ void redis_probe_trouble(struct redis_probe *p, const char *format, ...)
     va_end(args);
 }
 
+const char *redis_trouble(const struct service *s)
+{
+    return s->probe->trouble;
+}
+
 /* --- the fence ------------------------------------------------------------------------------- */
 
 /* What it reported may be old: it looks when it is asked to, or does something. */

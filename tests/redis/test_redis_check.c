@@ -193,6 +193,18 @@ static void a_server_that_does_not_answer_is_one_fault(void **state)
     expect_faults(faults, 1);
 }
 
+static void why_hamgrd_is_not_let_in_is_told(void **state)
+{
+    static const char *const faults[] = { "connection" };
+    struct world *w = *state;
+
+    world_start(w, DB1, "requirepass secret\n");
+    world_await(w, strstr(world_trouble(w), "NOAUTH") != NULL);
+    check(w);
+    expect_faults(faults, 1);
+    assert_non_null(strstr(find("connection")->text, "set passfile: NOAUTH"));
+}
+
 static int make_world(void **state)
 {
     struct world *w = world_new();
@@ -218,6 +230,7 @@ int main(void)
         cmocka_unit_test(another_port_is_told),
         cmocka_unit_test(a_file_that_hamgrd_may_not_read_is_no_fault),
         cmocka_unit_test(a_server_that_does_not_answer_is_one_fault),
+        cmocka_unit_test(why_hamgrd_is_not_let_in_is_told),
     };
 
     return cmocka_run_group_tests(tests, make_world, end_world);

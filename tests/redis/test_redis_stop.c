@@ -63,6 +63,7 @@ static void note_suspended(void)
                                    .mode = FENCE_SUSPENDED,
                                    .processes = 1,
                                    .stopped = 1,
+                                   .is_held = true,
                                    .scanned_ms = clock_boot_ms() };
 
     service_redis.note_fence(w->service, true, &report);
