@@ -5,6 +5,8 @@
  * A user that is not there does, and with a user its connections end. */
 #include "redis/op.h"
 
+#include "base/log.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -245,9 +247,44 @@ static void users_told(void *ctx, enum rconn_outcome outcome, const redisReply *
         ended(s, "the connection to the server is closed");
 }
 
+/* --- how many a write needs -------------------------------------------------------------------
+ */
+
+static void put_right(struct service *s, const redisReply *reply, const char *name,
+                      const char *value)
+{
+    for (size_t i = 0; i + 1 < reply->elements; i += 2) {
+        const redisReply *key = reply->element[i], *is = reply->element[i + 1];
+
+        if (key->type != REDIS_REPLY_STRING || is->type != REDIS_REPLY_STRING ||
+            strcmp(key->str, name) != 0 || strcmp(is->str, value) == 0)
+            continue;
+        log_warn("setting put right service=%s name=%s was=%.20s is=%s", s->config.service->name,
+                 name, is->str, value);
+        ORDER(s, "CONFIG", "SET", name, value);
+    }
+}
+
+/* Somebody set it by hand: then writes are refused for ever, or accepted that nobody could confirm.
+ */
+static void limits_told(void *ctx, enum rconn_outcome outcome, const redisReply *reply,
+                        const char *why)
+{
+    struct service *s = ctx;
+    char need[16], lag[16];
+
+    (void)why; /* the question after this one gets it, too */
+    if (outcome != RCONN_ANSWERED || reply->type != REDIS_REPLY_ARRAY || !rop_are_names_known(s))
+        return;
+    rop_needed(s, s->names, &s->pair, need, lag);
+    put_right(s, reply, "min-replicas-to-write", need);
+    put_right(s, reply, "min-replicas-max-lag", lag);
+}
+
 void rop_keep(struct service *s)
 {
     static const char *const users[] = { "ACL", "USERS" };
+    static const char *const limits[] = { "CONFIG", "GET", "min-replicas-*" };
 
     if (s->is_keeping) {
         s->must_keep_again = true;
@@ -255,9 +292,13 @@ void rop_keep(struct service *s)
     }
     s->is_keeping = true;
     s->must_keep_again = false;
-    if (!rconn_ask(s->work, HM_ARRAY_LEN(users), users, ROP_ASK_MS, users_told, s))
+    if (!rconn_ask(s->work, HM_ARRAY_LEN(limits), limits, ROP_ASK_MS, limits_told, s) ||
+        !rconn_ask(s->work, HM_ARRAY_LEN(users), users, ROP_ASK_MS, users_told, s))
         ended(s, "the connection to the server is closed");
 }
+
+/* --- attaching ---------------------------------------------------------------------------------
+ */
 
 static void logged_in(void *ctx, enum rconn_outcome outcome, const redisReply *reply,
                       const char *why)

@@ -50,6 +50,15 @@ static void lag_limit(const struct service *s, char text[16])
     (void)snprintf(text, 16, "%d", (int)hm_max_ms(LAG_MIN_S, ttl_s));
 }
 
+void rop_needed(const struct service *s, enum names_state names, const struct pair *pair,
+                char need[16], char lag[16])
+{
+    (void)snprintf(need, 16, "%u", names == NAMES_PAIR ? pair->need : 0);
+    if (names == NAMES_NOBODY)
+        (void)snprintf(need, 16, "%s", NEED_NEVER);
+    lag_limit(s, lag);
+}
+
 static void lag_set(struct redis_op *op, enum rconn_outcome outcome, const redisReply *reply,
                     const char *why)
 {
@@ -69,32 +78,29 @@ static void lag_set(struct redis_op *op, enum rconn_outcome outcome, const redis
 static void need_set(struct redis_op *op, enum rconn_outcome outcome, const redisReply *reply,
                      const char *why)
 {
-    char text[16];
+    char need[16], lag[16];
 
     (void)reply;
     if (outcome != RCONN_ANSWERED) {
         rop_fail(op, "cannot set min-replicas-to-write: %s", why);
         return;
     }
-    lag_limit(op->s, text);
-    ROP_ASK(op, lag_set, "CONFIG", "SET", "min-replicas-max-lag", text);
+    rop_needed(op->s, op->names, &op->pair, need, lag);
+    ROP_ASK(op, lag_set, "CONFIG", "SET", "min-replicas-max-lag", lag);
 }
 
 /* Not known meanwhile: a half-made change must not look like the one before. */
 static void put_in_force(struct redis_op *op, enum names_state names, const struct pair *pair,
                          rop_step *then)
 {
-    char text[16] = "0";
+    char need[16], lag[16];
 
     op->names = names;
     op->pair = names == NAMES_PAIR ? *pair : pair_alone;
     op->after_names = then;
     op->s->names = NAMES_UNKNOWN;
-    if (names == NAMES_NOBODY)
-        (void)snprintf(text, sizeof text, "%s", NEED_NEVER);
-    else if (names == NAMES_PAIR)
-        (void)snprintf(text, sizeof text, "%u", pair->need);
-    ROP_ASK(op, need_set, "CONFIG", "SET", "min-replicas-to-write", text);
+    rop_needed(op->s, names, &op->pair, need, lag);
+    ROP_ASK(op, need_set, "CONFIG", "SET", "min-replicas-to-write", need);
 }
 
 static void seen_to(struct redis_op *op)

@@ -90,6 +90,9 @@ void rop_doing(struct redis_op *op, const char *format, ...) HM_PRINTF(2, 3);
 bool rop_member_host(const struct service *s, uint8_t slot, char *buffer, size_t size);
 /* How far a server is, by its answer to ROLE, as a primary or as a replica; 0: not known. */
 uint64_t rop_role_offset(const redisReply *reply);
+/* names.c: what min-replicas-to-write and min-replicas-max-lag have to be with these names. */
+void rop_needed(const struct service *s, enum names_state names, const struct pair *pair,
+                char need[16], char lag[16]);
 /* names.c: which names the server gets before it becomes writable: nobody, or in async nothing. */
 void rop_set_first_names(struct redis_op *op, rop_step *then);
 /* attach.c: whether s->names are of this very run of the server, and there is a record. */

@@ -111,6 +111,18 @@ static void writes_are_refused_while_no_named_copy_is_there(void **state)
     assert_non_null(strstr(world_ask(w, DB1, "SET a b"), "NOREPLICAS"));
 }
 
+static void what_a_write_needs_is_put_right_when_somebody_changes_it(void **state)
+{
+    (void)state;
+    (void)ops_lead_in_sync(1);
+    assert_string_equal(world_ask(w, DB1, "CONFIG SET min-replicas-to-write 3"), "OK");
+    assert_string_equal(world_ask(w, DB1, "CONFIG SET min-replicas-max-lag 1"), "OK");
+    world_await(w, strstr(world_ask(w, DB1, "CONFIG GET min-replicas-to-write"), "\n1") != NULL);
+    world_await(w, strstr(world_ask(w, DB1, "CONFIG GET min-replicas-max-lag"), "\n2") != NULL);
+    assert_string_equal(world_ask(w, DB1, "CONFIG SET min-replicas-to-write 0"), "OK");
+    world_await(w, strstr(world_ask(w, DB1, "CONFIG GET min-replicas-to-write"), "\n1") != NULL);
+}
+
 static void a_promotion_in_sync_acknowledges_nothing_yet(void **state)
 {
     (void)state;
@@ -210,6 +222,7 @@ int main(void)
         TEST(who_gets_in_otherwise_is_cut_off_by_the_next_probe),
         TEST(a_standby_that_somebody_attached_logs_in_as_it_must),
         TEST(writes_are_refused_while_no_named_copy_is_there),
+        TEST(what_a_write_needs_is_put_right_when_somebody_changes_it),
         TEST(a_promotion_in_sync_acknowledges_nothing_yet),
         TEST(names_are_not_set_where_no_server_is),
         TEST(a_marker_ends_when_the_copies_have_everything),
