@@ -99,9 +99,7 @@ static enum hm_rc make_connections(struct service *s, struct hm_err *err)
     char password[512] = "";
     struct rconn_config c = {
         .base = s->config.base,
-        .host = service->socket[0] != 0 ? NULL : "127.0.0.1",
-        .path = service->socket[0] != 0 ? service->socket : NULL,
-        .port = service->port,
+        .path = service->socket, /* a closed gate holds back TCP, also within the host */
         .user = service->user,
         .password = password,
         .connect_ms = s->config.settings->timing.check_timeout_ms,

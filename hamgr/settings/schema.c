@@ -271,8 +271,9 @@ const struct setting schema[] = {
     { REDIS("bin_dir", TYPE_PATH), FIELD(settings_service, bin_dir), .otherwise = "/usr/bin",
       .example = "/usr/local/bin", .help = "Where redis-server is." },
     { REDIS("socket", TYPE_PATH), FIELD(settings_service, socket), RANGE(0, SOCKET_MAX),
-      .otherwise = "none: 127.0.0.1 and the port", .example = "/run/redis/redis-server.sock",
-      .help = "What redis.conf calls `unixsocket`: hamgrd connects by it, and must be allowed to." },
+      .example = "/run/redis/redis-server.sock",
+      .help = "What redis.conf calls `unixsocket`. hamgrd connects by it, because a closed gate holds back TCP, "
+              "also within the host; its user must be allowed to (`unixsocketperm`, and the group)." },
     { REDIS("user", TYPE_TEXT), FIELD(settings_service, user), .otherwise = "the server's default user",
       .example = "hamgr", .help = "The user of the server's ACL that hamgrd connects as." },
     { REDIS("passfile", TYPE_PATH), FIELD(settings_service, passfile), .otherwise = "none",

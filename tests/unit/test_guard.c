@@ -268,7 +268,7 @@ static void write_redis(const char *last_line)
     (void)snprintf(include_file, sizeof include_file, "%s/redis-cache.conf", run_dir);
     (void)snprintf(second, sizeof second,
                    ", { name = \"cache\"; type = \"redis\"; data_dir = \"%s/cache\"; "
-                   "config_file = \"%s\"; control = \"systemd:redis-server\"; }",
+                   "config_file = \"%s\"; socket = \"/s\"; control = \"systemd:redis-server\"; }",
                    folder, redis_conf);
     write_config(second);
     (void)snprintf(text, sizeof text, "port 6379\n%s", last_line);

@@ -70,7 +70,8 @@ static void the_defaults_of_redis_are_its_own(void **state)
 {
     struct settings s =
         load_good(TOP_LINES MEMBER_LINES "services = ( { type = \"redis\"; name = \"cache\"; "
-                                         "data_dir = \"/r\"; config_file = \"/r.conf\"; } );\n");
+                                         "data_dir = \"/r\"; config_file = \"/r.conf\"; "
+                                         "socket = \"/r.sock\"; } );\n");
     const struct settings_service *service = &s.service[0];
 
     (void)state;
@@ -79,7 +80,7 @@ static void the_defaults_of_redis_are_its_own(void **state)
     assert_int_equal(service->control, CONTROL_DIRECT);
     assert_string_equal(service->config_file, "/r.conf");
     assert_string_equal(service->bin_dir, "");
-    assert_string_equal(service->socket, "");
+    assert_string_equal(service->socket, "/r.sock");
     assert_string_equal(service->user, "");
     assert_string_equal(service->passfile, "");
     assert_string_equal(service->socket_dir, "");

@@ -401,44 +401,47 @@ static void the_control_of_a_service_has_a_form(void **state)
 
 static void redis_has_settings_of_its_own(void **state)
 {
-#define REDIS_CONTROL(text) REDIS "config_file = \"/c\"; control = \"" text "\";"
+#define REDIS_CONTROL(text) REDIS "config_file = \"/c\"; socket = \"/s\"; control = \"" text "\";"
     SERVICE_FIELDS(
-        { REDIS "config_file = \"/c\";", "" }, { REDIS, "services.config_file: missing" },
+        { REDIS "config_file = \"/c\"; socket = \"/s\";", "" },
+        { REDIS "socket = \"/s\";", "services.config_file: missing" },
+        { REDIS "config_file = \"/c\";", "services.socket: missing" },
         { REDIS "config_file = \"/c\"; socket = \"/s\"; user = \"u\"; passfile = \"/p\";", "" },
         { REDIS_CONTROL("redis-server"), "" }, { REDIS_CONTROL("systemd:redis"), "" },
         { REDIS_CONTROL("pg_ctl"),
           "services.control: 'pg_ctl' is neither 'redis-server' nor 'systemd:UNIT'" },
         { SECOND "data_dir = \"/b\"; port = 1; control = \"redis-server\";",
           "services.control: 'redis-server' is neither 'pg_ctl' nor 'systemd:UNIT'" },
-        { REDIS "config_file = \"/c\"; socket_dir = \"/s\";",
+        { REDIS "config_file = \"/c\"; socket = \"/s\"; socket_dir = \"/s\";",
           "services: unknown setting 'socket_dir': it belongs into a service of type postgres" },
-        { REDIS "config_file = \"/c\"; slot_max_bytes = 1;",
+        { REDIS "config_file = \"/c\"; socket = \"/s\"; slot_max_bytes = 1;",
           "services: unknown setting 'slot_max_bytes': it belongs into a service of type "
           "postgres" },
         { SECOND "data_dir = \"/b\"; port = 1; socket = \"/s\";",
           "services: unknown setting 'socket': it belongs into a service of type redis" },
-        { REDIS "config_file = \"/c\"; sokcet = \"/s\";",
+        { REDIS "config_file = \"/c\"; socket = \"/s\"; sokcet = \"/t\";",
           "services: unknown setting 'sokcet', did you mean 'socket'?" });
 }
 
 static void redis_servers_must_differ(void **state)
 {
 #define OTHER "type = \"redis\"; name = \"q\"; "
-    SERVICE_FIELDS(
-        { REDIS "config_file = \"/c\"; socket = \"/s\"; }, { " OTHER "data_dir = \"/q\"; port = 2; "
-                "config_file = \"/cq\"; socket = \"/sq\";",
-          "" },
-        { REDIS "config_file = \"/c\"; }, { " OTHER "data_dir = \"/q\"; config_file = \"/cq\";",
-          "services.port: 6379 is that of 'r' already" },
-        { REDIS "config_file = \"/c\"; }, { " OTHER
-                "data_dir = \"/r\"; port = 2; config_file = \"/cq\";",
-          "services.data_dir: '/r' is that of 'r' already" },
-        { REDIS "config_file = \"/c\"; }, { " OTHER
-                "data_dir = \"/q\"; port = 2; config_file = \"/c\";",
-          "services.config_file: '/c' is that of 'r' already" },
-        { REDIS "config_file = \"/c\"; socket = \"/s\"; }, { " OTHER
-                "data_dir = \"/q\"; port = 2; config_file = \"/cq\"; socket = \"/s\";",
-          "services.socket: '/s' is that of 'r' already" });
+    SERVICE_FIELDS({ REDIS "config_file = \"/c\"; socket = \"/s\"; }, { " OTHER
+                           "data_dir = \"/q\"; port = 2; "
+                           "config_file = \"/cq\"; socket = \"/sq\";",
+                     "" },
+                   { REDIS "config_file = \"/c\"; socket = \"/s\"; }, { " OTHER
+                           "data_dir = \"/q\"; config_file = \"/cq\"; socket = \"/sq\";",
+                     "services.port: 6379 is that of 'r' already" },
+                   { REDIS "config_file = \"/c\"; socket = \"/s\"; }, { " OTHER
+                           "data_dir = \"/r\"; port = 2; config_file = \"/cq\"; socket = \"/sq\";",
+                     "services.data_dir: '/r' is that of 'r' already" },
+                   { REDIS "config_file = \"/c\"; socket = \"/s\"; }, { " OTHER
+                           "data_dir = \"/q\"; port = 2; config_file = \"/c\"; socket = \"/sq\";",
+                     "services.config_file: '/c' is that of 'r' already" },
+                   { REDIS "config_file = \"/c\"; socket = \"/s\"; }, { " OTHER
+                           "data_dir = \"/q\"; port = 2; config_file = \"/cq\"; socket = \"/s\";",
+                     "services.socket: '/s' is that of 'r' already" });
 }
 
 static void services_must_differ(void **state)

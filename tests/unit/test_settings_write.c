@@ -22,7 +22,8 @@ static const char everything[] =
     "\"/etc/r.conf\";\n"
     "    socket = \"/run/r.sock\"; user = \"ha\"; passfile = \"/etc/r.pass\"; },\n"
     "  { type = \"redis\"; name = \"queue\"; data_dir = \"/srv/queue\"; port = 6380;\n"
-    "    control = \"systemd:redis-server@queue\"; config_file = \"/etc/q.conf\"; }\n"
+    "    control = \"systemd:redis-server@queue\"; config_file = \"/etc/q.conf\";\n"
+    "    socket = \"/run/q.sock\"; }\n"
     ");\n"
     "timing = \"lan\"; check_interval_ms = 700; max_lag_bytes = \"8GB\"; gate = false;\n"
     "watchdog = \"/dev/watchdog\"; state_dir = \"/var/lib/else\"; user = \"pg\";\n";
