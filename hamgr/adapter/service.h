@@ -113,6 +113,7 @@ void service_disk_text(const struct service_disk *d, char text[SERVICE_DISK_TEXT
 /* Facts about the service for `hamgr status`, beyond what the core needs. */
 struct service_facts {
     char version[24];         /* of the server */
+    char detail[160];         /* more that people want to know of the server; empty: none */
     char doing[160];          /* the operation under way; empty: none */
     struct progress progress; /* of it */
     char trouble[160];        /* why it does not answer, or why the last operation failed; empty */

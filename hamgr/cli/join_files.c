@@ -45,7 +45,8 @@ static enum hm_rc look_at_data(struct join *j, const struct settings_service *s,
 {
     char parent[SETTINGS_PATH_MAX];
 
-    if (!is_empty(s->data_dir)) {
+    /* A server of Redis takes what its primary has, whatever it finds. */
+    if (s->kind == SERVICE_POSTGRES && !is_empty(s->data_dir)) {
         set_next(j, "mv %s %s.old   (or join with another --data-dir)", s->data_dir, s->data_dir);
         return hm_fail(err, HM_REFUSED,
                        "'%s' is not empty, or cannot be read: the data of %s go there", s->data_dir,
@@ -66,6 +67,19 @@ static enum hm_rc look_at_data(struct join *j, const struct settings_service *s,
     return HM_OK;
 }
 
+static enum hm_rc look_at_redis(struct join *j, const struct settings_service *s,
+                                struct hm_err *err)
+{
+    char path[SETTINGS_PATH_MAX + 32];
+
+    (void)snprintf(path, sizeof path, "%s/redis-server",
+                   s->bin_dir[0] != '\0' ? s->bin_dir : "/usr/bin");
+    if (s->control == CONTROL_SYSTEMD || access(path, X_OK) == 0)
+        return HM_OK; /* the unit knows where its program is */
+    set_next(j, "apt-get install redis-server, or set bin_dir");
+    return hm_fail(err, HM_REFUSED, "'%s' is not there", path);
+}
+
 /* version: of the server on the member that answered, "15.14 (Debian ...)"; NULL: not known. */
 static enum hm_rc look_at_programs(struct join *j, const struct settings_service *s,
                                    const char *version, struct hm_err *err)
@@ -73,6 +87,8 @@ static enum hm_rc look_at_programs(struct join *j, const struct settings_service
     char path[SETTINGS_PATH_MAX + 32];
     long major = version != NULL ? strtol(version, NULL, 10) : 0;
 
+    if (s->kind == SERVICE_REDIS)
+        return look_at_redis(j, s, err);
     if (s->bin_dir[0] != '\0')
         (void)snprintf(path, sizeof path, "%s/pg_basebackup", s->bin_dir);
     else if (major > 0)

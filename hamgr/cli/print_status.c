@@ -227,6 +227,20 @@ static void print_slots(struct cli *c, const json_t *s)
         print_wrapped(c, PRINT_DIM, "  ", text);
 }
 
+/* "redis 7.0.15 on db1: offset 1234, 1 of 1 replicas online, at most 0 bytes behind" */
+static void print_detail(struct cli *c, const json_t *s, const json_t *m)
+{
+    const json_t *facts = json_object_get(m, "facts");
+    char text[400];
+
+    if (print_text(facts, "detail")[0] == '\0')
+        return;
+    (void)snprintf(text, sizeof text, "%s %s on %s: %s", print_text(s, "kind"),
+                   print_text(facts, "version"), print_text(m, "name"),
+                   print_text(facts, "detail"));
+    print_wrapped(c, PRINT_DIM, "  ", text);
+}
+
 /* What stalls, in words, and how fast the primary commits. */
 static void print_health(struct cli *c, const json_t *m)
 {
@@ -276,7 +290,11 @@ static void print_service(struct cli *c, const json_t *s, const char *node)
             print_wrapped(c, PRINT_YELLOW, "  ", text);
         }
     }
-    json_array_foreach(members, i, m) print_health(c, m);
+    json_array_foreach(members, i, m)
+    {
+        print_detail(c, s, m);
+        print_health(c, m);
+    }
     print_titles(c, shift);
     json_array_foreach(members, i, m) print_member(c, s, m, shift);
     print_slots(c, s);

@@ -46,6 +46,12 @@ static json_t *position(enum service_kind kind, const struct position *at)
     return json_string(text);
 }
 
+/* Redis has none: the number stands for a replication id, and tells nobody anything. */
+static json_t *timeline(enum service_kind kind, const struct position *at)
+{
+    return kind == SERVICE_POSTGRES && at->timeline != 0 ? bytes(at->timeline) : json_null();
+}
+
 static const char *kind_name(enum service_kind kind)
 {
     return kind == SERVICE_POSTGRES ? "postgres" : "redis";
@@ -128,10 +134,11 @@ static json_t *progress_of(const struct progress *p)
 
 static json_t *facts_of(const struct report *r, const struct report_service *s)
 {
-    json_t *j = json_pack("{s:o,s:o,s:o,s:o,s:o}", "version", text_or_null(s->facts.version),
-                          "doing", text_or_null(s->facts.doing), "progress",
-                          progress_of(&s->facts.progress), "trouble",
-                          text_or_null(s->facts.trouble), "diverged", text_or_null(s->facts.lost));
+    json_t *j =
+        json_pack("{s:o,s:o,s:o,s:o,s:o,s:o}", "version", text_or_null(s->facts.version), "detail",
+                  text_or_null(s->facts.detail), "doing", text_or_null(s->facts.doing), "progress",
+                  progress_of(&s->facts.progress), "trouble", text_or_null(s->facts.trouble),
+                  "diverged", text_or_null(s->facts.lost));
 
     if (j == NULL || report_add_health(j, r, s) == 0)
         return j;
@@ -190,7 +197,7 @@ static json_t *member_of(const struct report *r, const struct report_service *s,
         return rc == 0 ? j : NULL;
     rc |= set(j, "copy", m.is_heard ? json_string(copy_state_name(m.gossip.copy)) : json_null());
     rc |= set(j, "position", position(rec->kind, &m.gossip.at));
-    rc |= set(j, "timeline", m.gossip.at.timeline != 0 ? bytes(m.gossip.at.timeline) : json_null());
+    rc |= set(j, "timeline", timeline(rec->kind, &m.gossip.at));
     rc |= set(j, "lag_bytes", m.has_lag ? bytes(m.lag_bytes) : json_null());
     rc |= add_replay(j, &s->facts.replay[slot]);
     rc |= set(j, "is_streaming", json_boolean(m.gossip.is_streaming));

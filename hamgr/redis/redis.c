@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -224,9 +225,48 @@ static void take_log(struct service *s, uint64_t id, uint64_t at, const uint8_t 
     (void)size;
 }
 
+/* "offset 1234, 2 of 2 replicas online, at most 0 bytes behind" */
+static void tell_primary(const struct info *i, char *text, size_t size)
+{
+    uint64_t lag = 0;
+    size_t online = 0;
+    int n;
+
+    for (size_t k = 0; k < i->replicas_n; k++) {
+        const struct info_replica *r = &i->replica[k];
+
+        online += r->is_online;
+        if (r->is_online && i->master_offset > r->offset && i->master_offset - r->offset > lag)
+            lag = i->master_offset - r->offset;
+    }
+    n = snprintf(text, size, "offset %" PRIu64 ", %zu of %zu replicas online", i->master_offset,
+                 online, i->replicas_n);
+    if (online > 0 && n > 0 && (size_t)n < size)
+        (void)snprintf(text + n, size - (size_t)n, ", at most %" PRIu64 " bytes behind", lag);
+}
+
+/* Of what the server said last; nothing of one that says nothing. */
+static void tell_detail(const struct service *s, char *text, size_t size)
+{
+    const struct info *i = &s->info;
+
+    text[0] = '\0';
+    if (s->seen.state == COPY_PRIMARY)
+        tell_primary(i, text, size);
+    else if (s->seen.state == COPY_STANDBY && s->seen.follows == HM_NOBODY)
+        (void)snprintf(text, size, "offset %" PRIu64 ", follows nobody", i->replica_offset);
+    else if (s->seen.state == COPY_STANDBY)
+        (void)snprintf(text, size, "offset %" PRIu64 ", link to %.64s:%u %s", i->replica_offset,
+                       i->master_host, (unsigned int)i->master_port,
+                       i->is_linked    ? "up"
+                       : i->is_syncing ? "down: it takes all data anew"
+                                       : "down");
+}
+
 static void describe(const struct service *s, struct service_facts *ret)
 {
     *ret = s->facts;
+    tell_detail(s, ret->detail, sizeof ret->detail);
     if (s->seen.stalled_ms > 0)
         (void)snprintf(ret->stall, sizeof ret->stall, "%s", s->probe->trouble);
     if (s->probe->trouble[0] != 0)
