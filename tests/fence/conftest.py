@@ -46,8 +46,8 @@ def fences(net, server):
     os.chmod(base, 0o755)
     made = []
 
-    def make(**more):
-        made.append(world.Fence(net, base, server.data, **more))
+    def make(data=None, **more):
+        made.append(world.Fence(net, base, data or server.data, **more))
         return made[-1]
 
     yield make
@@ -60,6 +60,16 @@ def fences(net, server):
 def running_fence(postgres, make_fence):
     assert postgres.process.poll() is None
     return make_fence().start()
+
+
+@pytest.fixture(name="redis")
+def running_redis(net, server):
+    server.kill()  # it has the same port
+    base = world.make_base()
+    redis = world.Redis(net, base)
+    yield redis
+    redis.kill()
+    shutil.rmtree(base, ignore_errors=True)
 
 
 @pytest.fixture(name="load")

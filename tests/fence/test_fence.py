@@ -51,6 +51,54 @@ def rest(seconds):
     threading.Event().wait(seconds)
 
 
+# --- Redis ---------------------------------------------------------------------------------------
+
+
+def test_every_thread_of_redis_is_stopped(make_fence, redis):
+    """One process, several threads; Debian's program is a link to another name."""
+    fence = make_fence(data=redis.data, redis=True).start()
+    fence.lease(30000, 30000)
+    assert len(redis.threads()) > 4
+    assert redis.answers()
+    fence.ask(MODE, mode=SUSPENDED)
+    report = fence.hear(is_suspended)
+    assert (report["processes"], report["is_held"]) == (1, True)
+    assert set(redis.threads()) == {"T"}
+    assert not redis.answers()
+    fence.lease(30000, 30000)
+    fence.ask(THAW)
+    wait_for(redis.answers)
+    wait_for(lambda: not fence.ask(STATUS)["is_held"])
+
+
+def test_who_stopped_redis_is_told(make_fence, redis):
+    """What somebody else stopped is not held."""
+    fence = make_fence(data=redis.data, redis=True).start()
+    fence.lease(30000, 30000)
+    os.kill(redis.process.pid, signal.SIGSTOP)
+    wait_for(lambda: fence.ask(STATUS)["stopped"] == 1)
+    assert not fence.ask(STATUS)["is_held"]
+    os.kill(redis.process.pid, signal.SIGCONT)
+
+
+def test_a_client_of_a_killed_redis_hears_of_it_and_members_pass(make_fence, redis):
+    fence = make_fence(data=redis.data, redis=True).start()
+    fence.lease(30000, 30000, gate=False)
+    assert redis.answers(MEMBER) and not redis.answers()  # a replica passes, a client does not
+    fence.lease(30000, 30000)
+    with redis.connect() as client:
+        client.sendall(b"PING\r\n")
+        assert client.recv(100) == b"+PONG\r\n"
+        fence.ask(MODE, mode=SUSPENDED)
+        fence.hear(is_suspended)
+        client.sendall(b"SET a 1\r\n")
+        fence.ask(KILL)
+        with pytest.raises(ConnectionResetError):
+            client.settimeout(5)
+            client.recv(100)
+    wait_for(lambda: redis.process.poll() is not None)
+
+
 # --- suspending ----------------------------------------------------------------------------------
 
 

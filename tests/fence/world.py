@@ -144,6 +144,55 @@ class Postgres:
             self.process.wait(10)
 
 
+class Redis:
+    """A real server with threads of its own, in the namespace `here`."""
+
+    def __init__(self, net, base):
+        self.net, self.data = net, os.path.join(base, "redis")
+        os.mkdir(self.data)
+        shutil.chown(self.data, "postgres", "postgres")
+        self.process = subprocess.Popen(
+            ["ip", "netns", "exec", net.here, "setpriv", "--reuid", "postgres", "--regid",
+             "postgres", "--init-groups", "redis-server", "--port", str(PORT), "--bind", "0.0.0.0",
+             "--protected-mode", "no", "--dir", self.data, "--save", "", "--io-threads", "4",
+             "--logfile", os.path.join(self.data, "log")])
+        wait_for(lambda: os.path.exists(f"/proc/{self.process.pid}/task") and self.answers(), 10)
+
+    def connect(self, source=CLIENT):
+        with self.net.inside(self.net.there):
+            s = socket.socket()
+        s.settimeout(1)
+        s.bind((source, 0))
+        try:
+            s.connect((HERE, PORT))
+        except OSError:
+            s.close()
+            raise
+        return s
+
+    def answers(self, source=CLIENT):
+        """Whether a new connection is answered."""
+        try:
+            with self.connect(source) as s:
+                s.sendall(b"PING\r\n")
+                return s.recv(100) == b"+PONG\r\n"
+        except OSError:
+            return False
+
+    def threads(self):
+        """The state of each."""
+        states = []
+        for task in os.listdir(f"/proc/{self.process.pid}/task"):
+            with open(f"/proc/{self.process.pid}/task/{task}/stat", encoding="ascii") as f:
+                states.append(f.read().rpartition(")")[2].split()[0])
+        return states
+
+    def kill(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(10)
+
+
 class Session:
     """One connection that speaks the protocol of version 3, not blocking once it is connected."""
 
@@ -245,12 +294,13 @@ class Fence:
     """A running helper and a connection to it."""
 
     REQUEST = struct.Struct("@IIi32siqq?64s576s0q")
-    REPORT = struct.Struct("@II32siiqq?????IIq120s0q")
+    REPORT = struct.Struct("@II32siiqq??????IIq120s0q")
     FIELDS = ("version", "seq", "service", "rc", "mode", "suspend_ms", "until_ms", "is_gate_open",
-              "has_gate", "has_lock", "has_priority", "has_watchdog", "processes", "stopped",
+              "is_held", "has_gate", "has_lock", "has_priority", "has_watchdog", "processes", "stopped",
               "scanned_ms", "why")
 
-    def __init__(self, net, base, data, gate=True, child=False, control="pg_ctl"):
+    def __init__(self, net, base, data, gate=True, child=False, control="pg_ctl",
+                 redis=False):
         self.net, self.base, self.child = net, base, child
         self.run_dir = f"{base}/run"
         self.socket = self.process = None
@@ -266,8 +316,10 @@ class Fence:
             f.write(f'cluster = "test";\nkey_file = "{base}/no.key";\nnode = "db1";\n'
                     f'members = (\n{members}\n);\nrun_dir = "{self.run_dir}";\n'
                     f'state_dir = "{base}";\ngate = {"true" if gate else "false"};\n'
-                    f'services = ( {{ type = "postgres"; name = "pg"; data_dir = "{data}"; '
-                    f'port = {PORT}; control = "{control}"; }} );\n')
+                    + (f'services = ( {{ type = "redis"; name = "pg"; data_dir = "{data}"; '
+                       f'port = {PORT}; config_file = "/etc/redis.conf"; }} );\n' if redis else
+                       f'services = ( {{ type = "postgres"; name = "pg"; data_dir = "{data}"; '
+                       f'port = {PORT}; control = "{control}"; }} );\n'))
         os.chmod(self.file, 0o644)
 
     def start(self):
@@ -327,7 +379,7 @@ class Fence:
         return report
 
     def packet(self, verb, service="pg", mode=NONE, suspend=0, until=0, gate=False, peer="",
-               peers=(), version=2):
+               peers=(), version=3):
         self.seq += 1
         return self.REQUEST.pack(version, self.seq, verb, service.encode(), mode, suspend, until,
                                  gate, peer.encode(),
