@@ -57,7 +57,8 @@ struct service {
     char keep_why[96];               /* why it cannot be seen to; "": it can */
     char login_run_id[INFO_ID_SIZE]; /* the run of the server that was told how to log in */
 
-    bool is_stop_asked; /* op.c, while it ends the server: its end is then no accident */
+    bool are_writes_paused; /* by a stop that ended well: its server may go on nevertheless */
+    bool is_stop_asked;     /* op.c, while it ends the server: its end is then no accident */
     bool has_fence;
     struct fence_report fence;
     struct service_facts facts;
@@ -86,6 +87,8 @@ void redis_note(struct service *s, const struct rnotes *changed);
 void redis_carry_out(struct service *s, const struct core_effect *e);
 /* Gives up whatever runs, without telling anybody: the service is closed. */
 void redis_op_drop(struct service *s);
+/* A primary answers: after a stop nobody took over, and it was let go on. */
+void redis_op_note_primary(struct service *s);
 /* The server ended: operations that need it fail now. */
 void redis_op_note_death(struct service *s);
 

@@ -40,13 +40,26 @@ static void ignore_answer(void *ctx, enum rconn_outcome outcome, const redisRepl
 }
 
 /* Lost with the connection, it does no harm: the pause ends by itself. */
-static void let_writes_go_on(struct redis_op *op)
+static bool unpause(struct service *s)
 {
     static const char *const words[] = { "CLIENT", "UNPAUSE" };
 
-    if (op->is_paused && !(op->has_ended && op->is_ok))
-        (void)rconn_ask(op->s->work, HM_ARRAY_LEN(words), words, ROP_ASK_MS, ignore_answer, NULL);
+    return rconn_ask(s->work, HM_ARRAY_LEN(words), words, ROP_ASK_MS, ignore_answer, NULL);
+}
+
+static void let_writes_go_on(struct redis_op *op)
+{
+    if (op->is_paused && op->has_ended && op->is_ok)
+        op->s->are_writes_paused = true;
+    else if (op->is_paused)
+        (void)unpause(op->s);
     op->is_paused = false;
+}
+
+void redis_op_note_primary(struct service *s)
+{
+    if (s->are_writes_paused && s->op == NULL)
+        s->are_writes_paused = !unpause(s);
 }
 
 /* Frees it, now or when nothing can call it back any more. */

@@ -136,6 +136,8 @@ static void note_answer(struct redis_probe *p, const struct copy *c)
     if (!rconn_is_up(s->work))
         rconn_open(s->work, false);
     redis_names_keep(s);
+    if (c->state == COPY_PRIMARY)
+        redis_op_note_primary(s);
 }
 
 void redis_probe_finish(struct redis_probe *p, const struct copy *found)

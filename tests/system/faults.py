@@ -174,7 +174,10 @@ def new_disk(cluster, host):
     def replace():
         host.kill_all()
         for entry in host.disk.iterdir():
-            if entry.name != 'sock':
+            if entry.name == 'redis':  # Redis makes no directory of its own: the administrator does
+                for file in entry.iterdir():
+                    file.unlink()
+            elif entry.name != 'sock':
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         boot()
     return replace
