@@ -111,7 +111,8 @@ const struct setting schema[] = {
       .preset = "3000", .help = "A server that has not answered for so long counts as hung." },
     { TOP("stall_timeout_ms", TYPE_NUMBER), FIELD(schema_file, s.timing.stall_timeout_ms), RANGE(500, MS_MAX),
       .preset = "5000",
-      .help = "A primary that could not commit for so long hands over, if a standby can take it." },
+      .help = "A primary that could not commit for so long hands over, if a standby can take it. One of Redis that is "
+              "proved to hang, as it waits for no disk: after check_timeout_ms, if that is less." },
     { TOP("crash_wait_ms", TYPE_NUMBER), FIELD(schema_file, s.timing.crash_wait_ms), RANGE(0, MS_MAX),
       .preset = "1000",
       .help = "With durability async: how long a crashed primary may recover by itself, which loses "
