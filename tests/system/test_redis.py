@@ -148,3 +148,34 @@ def test_both_services_move_from_a_lost_host(get_cluster):
     finally:
         for w in watches:
             w.stop()
+
+
+def test_a_second_master_is_taken_down(get_cluster):
+    """Somebody makes a master of the replica by hand: hamgr ends it and has a replica again."""
+    c = get_cluster(ASYNC)
+    primary = c.primary()
+    standby = c.server[c.standby()]
+    pid, epoch = standby.main_pid(), c.epoch()
+    standby.ask('REPLICAOF', 'NO', 'ONE')
+    wait_until('it was ended', lambda: standby.main_pid() not in (0, pid), 20)
+    assert c.wait_healthy() == primary
+    assert c.epoch() == epoch
+
+
+def test_replication_that_was_there_is_adopted(make_cluster):
+    """Master and replica ran before hamgr: neither is restarted, no data is copied again."""
+    c = make_cluster(ASYNC)
+    one, two = c.server['db1'], c.server['db2']
+    one.start_first()
+    two.start_first()
+    one.ask('SET', 'before', 'hamgr')
+    two.ask('REPLICAOF', c.db['db1'].address, '6379')
+    wait_until('it follows', lambda: one.followers(c.db.values()) == {'db2'}, 10)
+    pids = one.main_pid(), two.main_pid()
+    copied = one.info()['sync_full']
+    for host in [*c.witness.values(), *c.db.values()]:
+        c.start_host(host)
+    assert c.wait_healthy(30) == 'db1'
+    assert (one.main_pid(), two.main_pid()) == pids
+    assert one.info()['sync_full'] == copied
+    assert two.ask('GET', 'before') == 'hamgr'
