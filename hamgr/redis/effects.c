@@ -18,6 +18,7 @@ enum {
 };
 
 #define MINUTE_MS 60000
+#define OWN_HOST "127.0.0.1" /* where hamgrd connects to without a unix socket */
 
 /* --- start ------------------------------------------------------------------------------------ */
 
@@ -292,9 +293,38 @@ static void promoted(struct redis_op *op, enum rconn_outcome outcome, const redi
         rop_succeed(op);
 }
 
+static void readers_told(void *ctx, enum rconn_outcome outcome, const redisReply *reply,
+                         const char *why)
+{
+    (void)ctx;
+    (void)outcome; /* they would stay where they are, as they do on a server that stays a replica */
+    (void)reply;
+    (void)why;
+}
+
+/* Whoever reads from a replica asked for a replica, and would never learn that it is none any more:
+ * client libraries look at the role only when they connect. Known by the address that clients are
+ * told: our own connections come another way. Right behind the promotion, before anybody can have
+ * heard of the new primary. */
+static void let_readers_go(struct service *s)
+{
+    char host[HM_ADDRESS_MAX], place[HM_ADDRESS_MAX + 16];
+    const char *const words[] = { "CLIENT", "KILL", "TYPE", "normal", "LADDR", place };
+
+    if (!rop_member_host(s, s->self, host, sizeof host) ||
+        (s->config.service->socket[0] == '\0' && strcmp(host, OWN_HOST) == 0))
+        return;
+    (void)snprintf(place, sizeof place, strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host,
+                   s->config.service->port);
+    (void)rconn_ask(s->work, HM_ARRAY_LEN(words), words, ROP_ASK_MS, readers_told, s);
+}
+
 static void ask_promotion(struct redis_op *op)
 {
+    struct service *s = op->s; /* op may be gone when its question could not be asked */
+
     ROP_ASK(op, promoted, "REPLICAOF", "NO", "ONE");
+    let_readers_go(s);
 }
 
 static void promote_looked(struct redis_op *op)

@@ -205,6 +205,35 @@ static void a_promotion_keeps_the_offset_and_the_others_go_on_from_it(void **sta
     world_await(w, strcmp(world_ask(w, DB3, "GET k1"), "xxxxxxxxxx1") == 0);
 }
 
+static bool has_ended(redisContext *c)
+{
+    redisReply *reply = redisCommand(c, "PING");
+
+    freeReplyObject(reply); /* NULL is fine */
+    return reply == NULL;
+}
+
+static void a_promotion_ends_the_connections_of_readers(void **state)
+{
+    redisContext *reader, *beside;
+
+    (void)state;
+    ops_lead(1);
+    ops_watch(DB2);
+    ops_do(ops_effect(DO_FREEZE));
+    reader = redisConnect(world_host(w, DB2), w->port);
+    beside = redisConnect(world_host(w, DB1), w->port);
+    assert_non_null(reader);
+    assert_non_null(beside);
+    assert_false(has_ended(reader));
+    ops_do(ops_effect(DO_PROMOTE));
+    world_await(w, has_ended(reader));
+    assert_false(has_ended(beside));
+    world_expect(w, COPY_PRIMARY, NULL, LIMIT_MS); /* our own go on */
+    redisFree(reader);
+    redisFree(beside);
+}
+
 static void a_primary_is_not_frozen(void **state)
 {
     (void)state;
@@ -254,6 +283,7 @@ int main(void)
         TEST(a_standby_is_told_whom_to_follow),
         TEST(a_frozen_copy_keeps_what_it_has),
         TEST(a_promotion_keeps_the_offset_and_the_others_go_on_from_it),
+        TEST(a_promotion_ends_the_connections_of_readers),
         TEST(a_primary_is_not_frozen),
         TEST(what_a_copy_of_redis_never_needs_fails_at_once),
         TEST(an_operation_fails_when_its_server_ends),
