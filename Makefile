@@ -128,7 +128,8 @@ build/$(1)/sim: $$(SIM_OBJ.$(1)) build/$(1)/libhamgr.a build/$(1)/sources
 
 build/$(1)/probe-client: build/$(1)/obj/tests/system/client.o
 build/$(1)/probe-redis: build/$(1)/obj/tests/system/redis_client.o
-build/$(1)/probe-client build/$(1)/probe-redis:
+build/$(1)/client-hiredis: build/$(1)/obj/tests/clients/hiredis.o
+build/$(1)/probe-client build/$(1)/probe-redis build/$(1)/client-hiredis:
 	$(SAY) LINK $$@
 	$(Q)$(call LINK,$(1)) -o $$@ $$^ $(LIBS)
 
@@ -204,7 +205,8 @@ build/fuzz/fuzz_%: build/fuzz/obj/tests/fuzz/fuzz_%.o build/fuzz/libhamgr.a
 # --- targets --------------------------------------------------------------------------------------
 ALL := $(PROGRAM.$(MODE)) build/$(MODE)/libhamgr.a $(UNIT.$(MODE)) $(if $(SIM_SRC),build/$(MODE)/sim) \
        $(if $(RULES_SRC),build/$(MODE)/rules) \
-       build/$(MODE)/probe-client build/$(MODE)/probe-redis build/$(MODE)/faults.so build/$(MODE)/witness-load
+       build/$(MODE)/probe-client build/$(MODE)/probe-redis build/$(MODE)/client-hiredis build/$(MODE)/faults.so \
+       build/$(MODE)/witness-load
 all: $(ALL) ## the programs, the library and the test programs
 
 deps: ## install what packages.txt names and Debian has not installed yet (root)
@@ -286,7 +288,7 @@ format: ## let clang-format change the C files
 
 # PyPI's pytest may be first in PATH; Debian's is the one that packages.txt names.
 SYSTEM := /usr/bin/python3 -B -m pytest -p no:cacheprovider -q
-SYSTEM_NEEDS = $(PROGRAM.$(1)) $(patsubst %,build/$(1)/%,probe-client probe-redis faults.so witness-load)
+SYSTEM_NEEDS = $(PROGRAM.$(1)) $(patsubst %,build/$(1)/%,probe-client probe-redis client-hiredis faults.so witness-load)
 
 check-system: $(call SYSTEM_NEEDS,$(MODE)) ## real servers, daemons and faults, hosts are namespaces (root); ONLY=EXPR: some
 	@MODE='$(MODE)' $(SYSTEM) $(if $(ONLY),-k '$(ONLY)') tests/system
@@ -299,6 +301,11 @@ check-compose: $(call SYSTEM_NEEDS,release) ## hosts that boot a real systemd, b
 
 bench: $(call SYSTEM_NEEDS,release) ## what clients see of each fault, 10 times (root); ONLY=NAME, TIMES=N
 	@MODE=release /usr/bin/python3 -B tests/system/bench.py $(if $(TIMES),--times '$(TIMES)') $(ONLY)
+
+.PHONY: bench-clients
+bench-clients: $(call SYSTEM_NEEDS,release) ## how long client libraries take to follow a Redis primary (root, npm); TIMES=5
+	@/usr/bin/python3 -B tests/system/clients.py $(if $(TIMES),--times '$(TIMES)')
+	@/usr/bin/python3 -B tests/system/clients.py idle
 
 bench-witness: build/release/hamgr-witness build/release/witness-load ## a witness with 1,000 clusters: memory, CPU; CLUSTERS=N
 	@build/release/witness-load --clusters '$(or $(CLUSTERS),1000)' --seconds '$(or $(SECONDS),10)'

@@ -120,12 +120,12 @@ def start_client(client, endpoint, password):
 def succeeds(kind, after_ms):
     def fits(line):
         words = line.split(" ", 2)
-        return words[0] == kind and words[2] == "ok" and int(words[1]) > after_ms
+        return words[0] == kind and words[2].startswith("ok ") and int(words[1]) > after_ms
     return fits
 
 
 def longest_gap(lines, kind, from_ms):
-    good = [int(l.split(" ")[1]) for l in lines if l.startswith(kind + " ") and l.endswith(" ok")]
+    good = [int(l.split(" ")[1]) for l in lines if l.startswith(kind + " ") and l.split(" ")[2] == "ok"]
     good = [good[i] for i in range(len(good)) if i + 1 == len(good) or good[i + 1] >= from_ms]
     return max(b - a for a, b in zip(good, good[1:]))
 
@@ -200,4 +200,5 @@ def main():
     return 0 if passed == len(clients) else 1
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

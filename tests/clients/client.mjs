@@ -1,21 +1,27 @@
 // client.mjs - a client of the service, by its library's Sentinel support and its default settings.
-//   node client.mjs LIBRARY SENTINEL-PORT[,PORT...] NAME [PASSWORD]
-// It counts without a pause, and prints a line for each write and each read from a replica:
-//   w MS ok|ERROR        r MS ok|ERROR
+//   node client.mjs LIBRARY SENTINEL-PLACE[,PLACE...] NAME [PASSWORD [TIMEOUT-S]]
+// LIBRARY is ioredis, ioredis-detector or node-redis; a place is HOST:PORT, or a port of this host.
+// It writes numbers without a pause, and prints a line for each write and each read from a replica,
+// with the run id of the server that answered and the role that it had:
+//   w MS ok RUN-ID NUMBER|ERROR        r MS ok RUN-ID ROLE|ERROR
 import { setTimeout as wait } from 'node:timers/promises';
 
-const [library, ports, name, password] = process.argv.slice(2);
-const sentinels = ports.split(',').map((place) => {
+const [library, places, name, password, timeout] = process.argv.slice(2);
+const sentinels = places.split(',').map((place) => {
   const [host, port] = place.includes(':') ? place.split(':') : ['127.0.0.1', place];
   return { host, port: Number(port) };
 });
+const key = `hamgr_clients:${library}${timeout ? '-timeout' : ''}`;
+const WRITE = "redis.call('SADD', KEYS[1], ARGV[1]) return redis.call('INFO', 'server'):match('run_id:(%x+)')";
+const READ = "redis.call('SCARD', KEYS[1]) return redis.call('INFO', 'server'):match('run_id:(%x+)') " +
+  ".. ' ' .. redis.call('INFO', 'replication'):match('role:(%a+)')";
 const tell = (what, text) => process.stdout.write(`${what} ${Date.now()} ${text}\n`);
 
 async function count(what, ask) {
-  for (;;) {
+  for (let number = 1; ; number++) {
     try {
-      const answer = await Promise.race([ask(), wait(1000, 'no answer in a second')]);
-      tell(what, answer === 'no answer in a second' ? answer : 'ok');
+      const answer = await Promise.race([ask(number), wait(1000)]);
+      tell(what, answer === undefined ? 'no answer in a second' : `ok ${answer}`);
     } catch (error) {
       tell(what, String(error.message).split('\n')[0]);
     }
@@ -26,12 +32,13 @@ async function count(what, ask) {
 async function ioredis(failoverDetector) {
   const { Redis } = await import('ioredis');
   const options = { sentinels, name, failoverDetector, sentinelPassword: password || undefined };
+  if (timeout) options.socketTimeout = Number(timeout) * 1000;
   const writer = new Redis(options);
   const reader = new Redis({ ...options, role: 'slave' });
   writer.on('error', () => {});
   reader.on('error', () => {});
-  count('w', () => writer.incr('count'));
-  count('r', () => reader.get('count'));
+  count('w', async (number) => `${await writer.eval(WRITE, 1, key, number)} ${number}`);
+  count('r', () => reader.eval_ro(READ, 1, key));
 }
 
 async function nodeRedis() {
@@ -44,8 +51,8 @@ async function nodeRedis() {
   });
   client.on('error', () => {});
   await client.connect();
-  count('w', () => client.incr('count'));
-  count('r', () => client.get('count'));
+  count('w', async (number) => `${await client.eval(WRITE, { keys: [key], arguments: [String(number)] })} ${number}`);
+  count('r', () => client.evalRo(READ, { keys: [key] }));
 }
 
 if (library === 'ioredis') await ioredis(false);

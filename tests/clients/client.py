@@ -1,4 +1,4 @@
-"""client.py - the same as client.mjs with redis-py: client.py SENTINEL-PLACES NAME [PASSWORD]"""
+"""client.py - the same as client.mjs with redis-py: client.py SENTINEL-PLACES NAME [PASSWORD [TIMEOUT-S]]"""
 import sys
 import threading
 import time
@@ -8,7 +8,12 @@ from redis.sentinel import Sentinel
 
 PLACES = [(place if ":" in place else "127.0.0.1:" + place).rsplit(":", 1) for place in sys.argv[1].split(",")]
 NAME = sys.argv[2]
-PASSWORD = sys.argv[3] if len(sys.argv) > 3 else None
+PASSWORD = sys.argv[3] if len(sys.argv) > 3 else ""
+TIMEOUT = {"socket_timeout": float(sys.argv[4])} if len(sys.argv) > 4 else {}
+KEY = "hamgr_clients:redis-py" + ("-timeout" if TIMEOUT else "")
+WRITE = "redis.call('SADD', KEYS[1], ARGV[1]) return redis.call('INFO', 'server'):match('run_id:(%x+)')"
+READ = ("redis.call('SCARD', KEYS[1]) return redis.call('INFO', 'server'):match('run_id:(%x+)') "
+        ".. ' ' .. redis.call('INFO', 'replication'):match('role:(%a+)')")
 
 
 def tell(what, text):
@@ -17,22 +22,30 @@ def tell(what, text):
 
 
 def count(what, ask):
+    number = 0
     while True:
+        number += 1
         try:
-            ask()
-            tell(what, "ok")
+            tell(what, "ok " + ask(number))
         except redis.RedisError as error:
             tell(what, str(error).split("\n")[0])
         time.sleep(0.01)
 
 
 def main():
+    secret = {"password": PASSWORD} if PASSWORD else {}
     sentinel = Sentinel([(host, int(port)) for host, port in PLACES],
-                        sentinel_kwargs={"password": PASSWORD} if PASSWORD else None)
+                        sentinel_kwargs={**secret, **TIMEOUT} or None, **TIMEOUT)
     writer = sentinel.master_for(NAME)
     reader = sentinel.slave_for(NAME)
-    threading.Thread(target=count, args=("r", lambda: reader.get("count")), daemon=True).start()
-    count("w", lambda: writer.incr("count"))
+
+    def write(number):
+        return "%s %d" % (writer.eval(WRITE, 1, KEY, number).decode(), number)
+
+    def read(_):
+        return reader.execute_command("EVAL_RO", READ, 1, KEY).decode()
+    threading.Thread(target=count, args=("r", read), daemon=True).start()
+    count("w", write)
 
 
 main()
