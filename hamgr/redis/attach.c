@@ -311,7 +311,7 @@ static void logged_in(void *ctx, enum rconn_outcome outcome, const redisReply *r
         s->login_run_id[0] = 0;
 }
 
-/* One that somebody else had follow the primary, too: when that asks for it, it is too late. */
+/* One that somebody else had follow the primary, too, before that bars the default user. */
 static void log_in(struct service *s)
 {
     char user[USER_MAX], secret[SETTINGS_SECRET_SIZE];
@@ -335,7 +335,8 @@ void redis_names_keep(struct service *s)
         return;
     if (s->info.is_master && rop_are_names_known(s) && !s->is_keeping)
         rop_keep(s);
-    else if (!s->info.is_master && s->is_followed && s->seen.follows == s->record.holder)
+    else if (!s->info.is_master && s->is_followed && s->record.goal != DURABILITY_ASYNC &&
+             s->seen.follows == s->record.holder)
         log_in(s);
 }
 

@@ -94,8 +94,9 @@ void redis_op_note_death(struct service *s);
 
 /* attach.c. Sees to it that only those copies can attach to a primary that the names in force
  * allow: with the names that SET_NAMES put in force on this run of the server, and the record as it
- * is now; and that a standby that follows the primary logs in as it must. Asks and goes on by
- * itself, over `work`; does nothing when that is closed, or the names are not known.
+ * is now; and that, in the modes with pairs, a standby that follows the primary logs in as it must.
+ * Asks and goes on by itself, over `work`; does nothing when that is closed, or the names are not
+ * known.
  *
  * A replica whose connection is killed is back within a millisecond, so it has to be refused: each
  * member's copy logs in as an ACL user of its own, with a password that is derived from the

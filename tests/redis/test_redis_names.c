@@ -86,6 +86,7 @@ static void a_standby_that_somebody_attached_logs_in_as_it_must(void **state)
     ops_start(DB2);
     world_follow(w, DB2, DB1);
     ops_watch(DB2);
+    ops_note_goal(DURABILITY_SYNC);
     world_await(w,
                 strcmp(world_ask(w, DB2, "CONFIG GET masteruser"), "masteruser\nhamgr.db2") == 0);
     ops_watch(DB1);
