@@ -133,6 +133,8 @@ struct service_facts {
     struct service_slot slot[SERVICE_SLOTS_MAX];
     size_t drops_n;
     struct service_drop drop[SERVICE_DROPS_MAX]; /* the newest last */
+    uint32_t sessions;                           /* of clients, ours among them ... */
+    uint32_t sessions_max;                       /* ... and how many there can be; 0: not known */
     char lax[120];      /* whose commits wait for nobody although they should; "": nobody's */
     char stranger[112]; /* who used a member's name, and from where */
     hm_ms stranger_ms;  /* when it was cut off last; 0: never */

@@ -336,7 +336,7 @@ static json_t *loop_of(const struct report *r)
 
 static json_t *warnings_of(const struct report *r)
 {
-    char lines[32][160];
+    char lines[32][REPORT_WARNING_SIZE];
     size_t n = report_warnings(r, lines, HM_ARRAY_LEN(lines));
     json_t *list = json_array();
     int rc = 0;

@@ -59,6 +59,7 @@ json_t *report_force(const struct report *r, const struct report_service *s, con
 
 /* Warnings that a person should act on ("w1 has not been heard for 12 s: one failure away from an
  * outage"), one line each; returns how many lines were written. */
-size_t report_warnings(const struct report *r, char lines[][160], size_t lines_max);
+enum { REPORT_WARNING_SIZE = 256 };
+size_t report_warnings(const struct report *r, char lines[][REPORT_WARNING_SIZE], size_t lines_max);
 
 #endif

@@ -16,14 +16,14 @@ enum {
 };
 
 struct lines {
-    char (*line)[160];
+    char (*line)[REPORT_WARNING_SIZE];
     size_t n, max;
     const struct report *r;
 };
 
 HM_PRINTF(2, 3) static void warn(struct lines *l, const char *format, ...)
 {
-    char text[160];
+    char text[REPORT_WARNING_SIZE];
     va_list args;
 
     va_start(args, format);
@@ -523,6 +523,11 @@ static void about_durability(struct lines *l, const struct report_service *s)
     const struct record *rec = report_record(s->core);
     bool is_alone = false;
 
+    if (s->facts.sessions_max != 0 && s->facts.sessions >= s->facts.sessions_max)
+        warn(l,
+             "%s: all %" PRIu32 " connections that clients may have on %s are taken: others are "
+             "refused; look for idle ones, or raise max_connections",
+             s->settings->name, s->facts.sessions_max, l->r->settings->node);
     if (s->facts.lax[0] != '\0')
         warn(l, "%s: %s: such commits may be lost in spite of '%s'", s->settings->name,
              s->facts.lax, durability_name(rec->goal));
@@ -542,7 +547,7 @@ static void about_durability(struct lines *l, const struct report_service *s)
         about_pair(l, s, &rec->pairs[i]);
 }
 
-size_t report_warnings(const struct report *r, char lines[][160], size_t lines_max)
+size_t report_warnings(const struct report *r, char lines[][REPORT_WARNING_SIZE], size_t lines_max)
 {
     struct lines l = { .line = lines, .max = lines_max, .r = r };
     unsigned voters_told_of = 0;

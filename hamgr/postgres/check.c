@@ -1,6 +1,7 @@
 /* check.c - the settings that hamgr needs of a PostgreSQL server, as a table, and what is wrong
  * with those that a server has. */
 #include "postgres/check.h"
+#include "postgres/probe.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -144,7 +145,7 @@ static void fail(const struct asking *a, const char *why)
     struct service_finding f = { .is_ok = false };
 
     (void)snprintf(f.name, sizeof f.name, "connection");
-    (void)snprintf(f.text, sizeof f.text, "the server does not answer: %.120s", why);
+    (void)snprintf(f.text, sizeof f.text, "no answer of the server: %.130s", why);
     (void)snprintf(f.next, sizeof f.next, "see the server's log");
     a->then(a->ctx, &f, 1);
 }
@@ -211,5 +212,5 @@ void postgres_check(struct service *s, service_checked *then, void *ctx)
     if (conn_ask(s->watch, settings_sql, CHECK_TIMEOUT_MS, answered, a))
         return;
     free(a);
-    fail(&here, "it is not connected");
+    fail(&here, s->probe->trouble[0] != '\0' ? s->probe->trouble : "it is not connected");
 }

@@ -290,7 +290,8 @@ static void describe(const struct service *s, struct service_facts *ret)
     *ret = s->facts;
     slots_describe(s->slots, ret);
     latency_summarise(&s->probe->gray->commits, &ret->commits);
-    (void)snprintf(ret->stall, sizeof ret->stall, "%s", s->probe->gray->words);
+    if (!s->probe->is_refused)
+        (void)snprintf(ret->stall, sizeof ret->stall, "%s", s->probe->gray->words);
     room_describe(s->room, ret);
     if (s->probe->trouble[0] != 0)
         (void)snprintf(ret->trouble, sizeof ret->trouble, "%s", s->probe->trouble);

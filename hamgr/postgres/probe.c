@@ -201,6 +201,7 @@ static void open_or_ask(struct probe *p)
 
 void probe_note_up(struct probe *p)
 {
+    p->is_refused = false;
     p->is_prepared = false;
     p->is_life_known = false;
     if (p->phase == PROBE_OPENING)
@@ -221,7 +222,7 @@ static const char *next_step(const char *sqlstate)
 void probe_note_down(struct probe *p, const char *why)
 {
     const char *state = conn_sqlstate(p->s->watch);
-    char text[160];
+    const char *fatal = strstr(why, "FATAL:"); /* behind what libpq says of the socket */
 
     p->is_prepared = false;
     if (p->phase != PROBE_OPENING) {
@@ -235,8 +236,7 @@ void probe_note_down(struct probe *p, const char *why)
         probe_finish_starting(p);
         return;
     }
-    (void)snprintf(text, sizeof text, "%s%s", next_step(state), why);
-    probe_finish_silent(p, text);
+    probe_finish_refused(p, next_step(state), fatal != NULL ? fatal : why);
 }
 
 /* --- rounds ---------------------------------------------------------------------------------- */

@@ -130,6 +130,7 @@ struct probe {
     struct gray *gray; /* owned */
     struct streams streams;
     char trouble[160];
+    bool is_refused;        /* the server answers, but does not let us in: trouble says why */
     hm_ms silent_since_ms;  /* 0: it answers */
     hm_ms orphans_since_ms; /* processes are left of a server that ended; 0: none */
     hm_ms reaped_ms;        /* when the host was told last to kill what must not run */
@@ -150,6 +151,7 @@ void probe_begin_copy(const struct probe *p, struct copy *ret);
 void probe_finish(struct probe *p, const struct copy *found);
 void probe_finish_unknown(struct probe *p); /* it runs, and does not tell what it is */
 void probe_finish_silent(struct probe *p, const char *why);
+void probe_finish_refused(struct probe *p, const char *next, const char *why); /* the login */
 void probe_finish_suspended(struct probe *p);
 void probe_finish_starting(struct probe *p);
 void probe_finish_down(struct probe *p);

@@ -208,6 +208,15 @@ void probe_finish_silent(struct probe *p, const char *why)
     probe_finish_unknown(p);
 }
 
+void probe_finish_refused(struct probe *p, const char *next, const char *why)
+{
+    if (p->silent_since_ms == 0)
+        p->silent_since_ms = p->taken_at_ms;
+    p->is_refused = true;
+    probe_trouble(p, "refuses hamgr's login: %s%s", next, why);
+    probe_finish_unknown(p);
+}
+
 void probe_finish_suspended(struct probe *p)
 {
     const struct copy *last = &p->running;

@@ -5,7 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "postgres/lax.h"
+#include "postgres/extras.h"
 #include "postgres/op.h"
 
 #include <stdio.h>
@@ -48,6 +48,7 @@ struct slots {
     hm_ms foreign_told_ms; /* 0: there are none that hold back log */
     struct log_repeat trouble;
     struct log_repeat stranger;
+    struct extras extras;
     struct service_facts facts; /* of it only what slots_describe() gives */
 };
 
@@ -219,25 +220,22 @@ static void stepped(void *ctx, enum conn_outcome outcome, const PGresult *result
     next_step(l);
 }
 
-static void lax_told(void *ctx, enum conn_outcome outcome, const PGresult *result, const char *why)
+static void have_extras(void *ctx)
 {
-    struct slots *l = ctx;
-
-    (void)why; /* as above */
-    if (outcome == CONN_ANSWERED)
-        lax_read(result, l->facts.lax, sizeof l->facts.lax);
-    end_round(l);
+    end_round(ctx);
 }
 
-/* Rarely enough for a look at the settings, too. */
+/* Rarely enough for a look at what else there is to be warned of. */
 static void finish_round(struct slots *l)
 {
-    bool is_asked = l->s->seen.state == COPY_PRIMARY && l->s->record.goal != DURABILITY_ASYNC;
+    bool is_primary = l->s->seen.state == COPY_PRIMARY;
 
-    if (!is_asked)
-        l->facts.lax[0] = '\0';
-    if (!is_asked || !conn_ask(l->conn, lax_sql, ASK_MS, lax_told, l))
-        end_round(l);
+    l->extras = (struct extras){ .conn = l->conn,
+                                 .wants_lax = is_primary && l->s->record.goal != DURABILITY_ASYNC,
+                                 .facts = &l->facts,
+                                 .then = have_extras,
+                                 .ctx = l };
+    extras_ask(&l->extras);
 }
 
 /* Names are letters, digits and underscores only. Whoever streams by a slot must have let go of it
@@ -567,6 +565,8 @@ void slots_describe(const struct slots *l, struct service_facts *ret)
     ret->foreign_n = l->facts.foreign_n;
     memcpy(ret->foreign, l->facts.foreign, sizeof ret->foreign);
     memcpy(ret->lax, l->facts.lax, sizeof ret->lax);
+    ret->sessions = l->facts.sessions;
+    ret->sessions_max = l->facts.sessions_max;
     ret->stranger_ms = l->facts.stranger_ms;
     memcpy(ret->stranger, l->facts.stranger, sizeof ret->stranger);
 }

@@ -35,13 +35,27 @@ static void sees(hm_ms stalled_ms, hm_ms hung_ms)
 
 static bool warns_of(const char *text)
 {
-    char lines[32][160];
+    char lines[32][REPORT_WARNING_SIZE];
     size_t n = report_warnings(&made, lines, 32);
 
     for (size_t i = 0; i < n; i++)
         if (strstr(lines[i], text) != NULL)
             return true;
     return false;
+}
+
+static void taken_connections_are_told(void **state)
+{
+    struct service_facts *f = &made.service[0].facts;
+
+    (void)state;
+    f->sessions = 56;
+    f->sessions_max = 57;
+    assert_false(warns_of("connections"));
+    f->sessions = 57;
+    assert_true(
+        warns_of("pg: all 57 connections that clients may have on db1 are taken: others are "
+                 "refused; look for idle ones, or raise max_connections"));
 }
 
 static void late_is_not_gray(void **state)
@@ -236,6 +250,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, make_well)
     const struct CMUnitTest tests[] = {
+        TEST(taken_connections_are_told),
         TEST(late_is_not_gray),
         TEST(what_does_not_run_is_dead_or_nothing),
         TEST(a_stall_is_told_in_words),

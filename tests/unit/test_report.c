@@ -260,7 +260,7 @@ static void members_are_listed(void **state)
 /* The warnings are exactly these lines. */
 static void warns(const char *expected)
 {
-    char lines[32][160], all[32 * 161] = "";
+    char lines[32][REPORT_WARNING_SIZE], all[32 * (REPORT_WARNING_SIZE + 1)] = "";
     size_t n = report_warnings(&made, lines, 32), used = 0;
 
     for (size_t i = 0; i < n; i++)
@@ -519,7 +519,7 @@ static void a_stall_is_told_for_an_hour(void **state)
 
 static void lines_end_where_the_room_ends(void **state)
 {
-    char lines[2][160];
+    char lines[2][REPORT_WARNING_SIZE];
 
     (void)state;
     made_heard(DB2, 5000);
@@ -531,7 +531,7 @@ static void lines_end_where_the_room_ends(void **state)
     memset(made.service[0].fence.why, 'y', sizeof made.service[0].fence.why - 1);
     made_core.valid_until_ms = MADE_NOW_MS + 1;
     assert_int_equal(report_warnings(&made, lines, 2), 2);
-    assert_true(strlen(lines[1]) < 160);
+    assert_true(strlen(lines[1]) < REPORT_WARNING_SIZE);
 }
 
 static void a_cluster_of_the_largest_size_is_told(void **state)
