@@ -104,6 +104,16 @@ static void on_copy(void *ctx, const struct copy *copy)
         d->type->look(d->service);
 }
 
+/* Suspended in the end of a planned change: its clients learn now, and not when it is killed, that
+ * somebody else will answer them. A reset acknowledges nothing, and passes the closed gate. */
+static void part_from_clients(struct driver *d)
+{
+    struct fence_request request = { .verb = FENCE_VERB_DISTRUST };
+
+    if (d->report.has_gate)                     /* else the helper has no right to it */
+        (void)ad_fence_ask(d->fence, &request); /* not there: they hear of it by the kill */
+}
+
 static void on_done(void *ctx, uint32_t op, bool is_ok, const char *why, const struct copy *copy)
 {
     struct driver *d = ctx;
@@ -113,6 +123,8 @@ static void on_done(void *ctx, uint32_t op, bool is_ok, const char *why, const s
     (void)snprintf(text, sizeof text, "operation failed service=%s: %s", d->settings->name, why);
     if (!is_ok && driver_is_told(d, text, sizeof text))
         log_warn("%s op=%u", text, op);
+    if (d->is_suspending && is_ok)
+        part_from_clients(d);
     d->is_suspending = false;
     if (op == d->rebuild_op) {
         (void)snprintf(text, sizeof text, "%s %s%s", d->rebuild,
