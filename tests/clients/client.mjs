@@ -32,7 +32,7 @@ async function count(what, ask) {
 async function ioredis(failoverDetector) {
   const { Redis } = await import('ioredis');
   const options = { sentinels, name, failoverDetector, sentinelPassword: password || undefined };
-  if (timeout) options.socketTimeout = Number(timeout) * 1000;
+  if (timeout) Object.assign(options, { socketTimeout: timeout * 1000, connectTimeout: timeout * 1000 });
   const writer = new Redis(options);
   const reader = new Redis({ ...options, role: 'slave' });
   writer.on('error', () => {});
@@ -43,11 +43,13 @@ async function ioredis(failoverDetector) {
 
 async function nodeRedis() {
   const { createSentinel } = await import('redis');
+  const limits = { connectTimeout: timeout * 1000, socketTimeout: timeout * 1000 };
   const client = createSentinel({
     name,
     sentinelRootNodes: sentinels,
     replicaPoolSize: 1,
-    sentinelClientOptions: password ? { password } : undefined,
+    nodeClientOptions: timeout ? { socket: limits } : undefined,
+    sentinelClientOptions: { password: password || undefined, ...(timeout ? { socket: limits, pingInterval: 500 } : {}) },
   });
   client.on('error', () => {});
   await client.connect();

@@ -30,10 +30,10 @@ SENTINEL_PORT = 26379
 PROGRAMS = clusters.REPOSITORY / 'tests' / 'clients'
 NODE = clusters.REPOSITORY / 'build' / 'clients'
 KIND = clusters.Kind(services=('cache',), dbs=3, witnesses=0)
-LOST_S = 10  # how long a lost host is away: who has not moved by then is told to stay
+LOST_S = 20  # how long a lost host is away: who has not moved by then is told to stay
 HERE = ('hiredis', 'redis-py', 'redis-py-timeout')
-OF_NODE = ('ioredis', 'ioredis-timeout', 'ioredis-detector', 'node-redis')
-TIMEOUT_S = '1'  # of those that are told one, because by default they have none
+OF_NODE = ('ioredis', 'ioredis-timeout', 'ioredis-detector', 'node-redis', 'node-redis-timeout')
+TIMEOUT_S = '1'  # of those that are told one, to connect and to wait: docs/sentinel.md has the words
 
 
 class Client:
@@ -145,7 +145,7 @@ def server_killed(c, clients):
 
 
 def switched_over(c, clients):
-    """Nothing that any of them was told to be written may be gone."""
+    """Planned. Nothing that any of them was told to be written may be gone."""
     around = Around(c, clients)
     lost_before = {k.name: len(k.lost(c.server[around.old])) for k in clients}
     done = c.switchover()
