@@ -18,7 +18,6 @@ enum {
 };
 
 #define MINUTE_MS 60000
-#define OWN_HOST "127.0.0.1" /* where hamgrd connects to without a unix socket */
 
 /* --- start ------------------------------------------------------------------------------------ */
 
@@ -304,15 +303,14 @@ static void readers_told(void *ctx, enum rconn_outcome outcome, const redisReply
 
 /* Whoever reads from a replica asked for a replica, and would never learn that it is none any more:
  * client libraries look at the role only when they connect. Known by the address that clients are
- * told: our own connections come another way. Right behind the promotion, before anybody can have
- * heard of the new primary. */
+ * told: our own connections come by the unix socket. Right behind the promotion, before anybody can
+ * have heard of the new primary. */
 static void let_readers_go(struct service *s)
 {
     char host[HM_ADDRESS_MAX], place[HM_ADDRESS_MAX + 16];
     const char *const words[] = { "CLIENT", "KILL", "TYPE", "normal", "LADDR", place };
 
-    if (!rop_member_host(s, s->self, host, sizeof host) ||
-        (s->config.service->socket[0] == '\0' && strcmp(host, OWN_HOST) == 0))
+    if (!rop_member_host(s, s->self, host, sizeof host))
         return;
     (void)snprintf(place, sizeof place, strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host,
                    s->config.service->port);
