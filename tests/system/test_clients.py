@@ -9,7 +9,7 @@ from cluster import REPOSITORY
 from redis_server import PORT
 
 IDLE = 1000  # ten times as many are measured by `make bench-clients`
-STALL_MAX_MS = 100  # ten times what is wanted of a machine that has nothing else to do
+STALL_MAX_MS = 250  # a heartbeat; of the 10 ms that are wanted a machine with much to do may take more
 
 
 @pytest.fixture(name='running')
