@@ -109,7 +109,8 @@ static bool is_open(struct sentinel_view *v, const struct sentinel_view_service 
                     hm_ms *ret_again_ms)
 {
     if (r->holder == s->core->self)
-        return takes_writes(holder) && s->is_gate_open;
+        return takes_writes(holder) && s->is_gate_open && is_promotion_known(s->core, r) &&
+               s->core->is_chosen;
     if (!is_promotion_known(s->core, r))
         return false;
     if (v->promoted_epoch != r->epoch) {
@@ -181,7 +182,8 @@ static void fill_master(struct sentinel_view *v, const struct sentinel_view_serv
 {
     const struct core *c = s->core;
     bool has_successor = v->epoch != r->epoch;
-    bool is_up;
+    bool is_planned = r->switchover.phase != SWITCH_NONE || (has_successor && is_switchover(r));
+    bool is_up, is_failover = has_successor || is_planned || is_candidate(c->state);
     struct seen seen;
 
     see(c, v->slot, now_ms, &seen);
@@ -192,7 +194,10 @@ static void fill_master(struct sentinel_view *v, const struct sentinel_view_serv
     if (seen.copy == COPY_PRIMARY)
         print_run(seen.copy_id, v->run_id);
     count_voters(c, r, now_ms, ret);
-    set(&v->is_sdown, &v->sdown_ms, has_successor || !is_up, now_ms);
+    /* Nothing is wrong with what is being handed over, unless that takes long. */
+    set(&v->is_failover, &v->failover_ms, is_failover, now_ms);
+    is_planned = is_planned && now_ms < v->failover_ms + r->ttl_ms;
+    set(&v->is_sdown, &v->sdown_ms, (has_successor || !is_up) && !is_planned, now_ms);
     set(&v->is_odown, &v->odown_ms,
         v->is_sdown &&
             (has_successor || (ret->voters_heard >= ret->quorum && core_leader(c) == HM_NOBODY)),
@@ -207,8 +212,7 @@ static void fill_master(struct sentinel_view *v, const struct sentinel_view_serv
     ret->is_connected = seen.is_heard && (seen.copy == COPY_PRIMARY || seen.copy == COPY_STANDBY);
     ret->is_sdown = v->is_sdown;
     ret->is_odown = v->is_odown;
-    ret->is_failover =
-        has_successor || r->switchover.phase != SWITCH_NONE || is_candidate(c->state);
+    ret->is_failover = is_failover;
     set(&v->is_unsettled, &v->unsettled_ms, ret->is_sdown || ret->is_failover, now_ms);
     ret->unsettled_ms = v->is_unsettled ? v->unsettled_ms : HM_NEVER;
     ret->sdown_ms = v->sdown_ms;
@@ -237,11 +241,20 @@ static uint32_t priority_of(const struct seen *s)
 static void note_peer(struct sentinel_view *v, const struct record *r, uint8_t slot,
                       const struct seen *seen, hm_ms now_ms)
 {
-    bool is_up = seen->is_heard && seen->copy == COPY_STANDBY;
-    bool is_linked = is_up && seen->is_streaming;
+    bool is_standby = seen->is_heard && seen->copy == COPY_STANDBY;
+    bool is_known = v->peer[slot].incarnation == r->member[slot].incarnation;
+    /* One that comes back is shown when it streams: until then its gate may be closed, and what it
+     * has may be on its way out. One that was shown stays, because old data are better than none.
+     */
+    bool is_up = is_standby && (seen->is_streaming || (is_known && v->peer[slot].is_up));
+    bool is_linked = is_standby && seen->is_streaming;
+    bool is_being_promoted = slot == r->holder && v->epoch != r->epoch;
     enum model_role was = v->peer[slot].reported;
 
-    if (v->peer[slot].incarnation != r->member[slot].incarnation) {
+    if (is_being_promoted && seen->copy == COPY_PRIMARY)
+        return; /* it is the next master, and no standby that fails */
+
+    if (!is_known) {
         memset(&v->peer[slot], 0, sizeof v->peer[slot]);
         v->peer[slot].incarnation = r->member[slot].incarnation;
         v->peer[slot].changed_ms = v->peer[slot].link_changed_ms = now_ms;

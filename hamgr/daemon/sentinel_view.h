@@ -24,8 +24,8 @@ struct sentinel_view {
     char by[MODEL_ID_SIZE];
     bool is_planned;
     hm_ms since_ms;
-    bool is_sdown, is_odown, is_unsettled;
-    hm_ms sdown_ms, odown_ms, unsettled_ms;
+    bool is_sdown, is_odown, is_failover, is_unsettled;
+    hm_ms sdown_ms, odown_ms, failover_ms, unsettled_ms;
     hm_ms heard_ms;
     uint64_t promoted_epoch; /* its promotion was heard of ... */
     hm_ms promoted_ms;       /* ... then */

@@ -514,7 +514,8 @@ static void a_stall_is_told_for_an_hour(void **state)
     made.stall_at_ms = made.now_ms - 3599999;
     warns("hamgrd on db1 stood still for 800 ms, 59 min ago\n");
     made.stall_at_ms--;
-    warns("");
+    made.sentinel_trouble = "why";
+    warns("clients of Redis cannot ask db1 where the primary is: why\n");
 }
 
 static void lines_end_where_the_room_ends(void **state)

@@ -233,11 +233,18 @@ static void this_member_is_told_when_its_own_gate_is_open(void **state)
     core.state = ST_HOLDER;
     core.valid_until_ms = now_ms + 1000;
     service.is_gate_open = false;
-    is_told("10.0.0.1", true, true, true);
+    is_told("10.0.0.1", false, false, true);
     core.copy.state = COPY_PRIMARY;
     core.copy.follows = HM_NOBODY;
     promote();
-    is_told("10.0.0.1", true, true, true);
+    is_told("10.0.0.1", false, false, true);
+    service.is_gate_open = true; /* still that of a standby */
+    is_told("10.0.0.1", false, false, true);
+    service.is_gate_open = false;
+    core.is_chosen = true;
+    is_told("10.0.0.1", false, false, true);
+    assert_true(master.replica[0].is_up); /* the next master is no standby that fails */
+    assert_int_equal(master.replica[0].reported, MODEL_ROLE_SLAVE);
     service.is_gate_open = true;
     is_told("10.0.0.2", false, false, false);
     assert_true(master.is_planned);
@@ -253,6 +260,11 @@ static void a_switchover_is_a_failover_under_way(void **state)
     (void)state;
     rec->switchover.phase = SWITCH_PREPARED;
     is_told("10.0.0.1", false, false, true);
+    now_ms += 1499;
+    hear(DB1, COPY_SUSPENDED);
+    is_told("10.0.0.1", false, false, true);
+    now_ms += 1; /* that is no short pause any more */
+    is_told("10.0.0.1", true, false, true);
 }
 
 static void the_same_member_again_is_no_change(void **state)
@@ -292,6 +304,21 @@ static void only_copies_that_can_be_read_are_up(void **state)
     now_ms += 1501;
     look();
     assert_false(master.replica[1].is_up);
+}
+
+static void a_standby_is_shown_when_it_streams_and_stays(void **state)
+{
+    (void)state;
+    core.view.peer[DB3].gossip.is_streaming = false;
+    look();
+    assert_false(master.replica[1].is_up); /* it has just come back */
+    core.view.peer[DB3].gossip.is_streaming = true;
+    look();
+    assert_true(master.replica[1].is_up);
+    core.view.peer[DB3].gossip.is_streaming = false;
+    look();
+    assert_true(master.replica[1].is_up); /* the primary is lost: old data are better than none */
+    assert_false(master.replica[1].is_linked);
 }
 
 /* Redis' scale runs the other way, and 0 is never. */
@@ -341,6 +368,7 @@ int main(void)
         TEST(a_switchover_is_a_failover_under_way),
         TEST(the_same_member_again_is_no_change),
         TEST(only_copies_that_can_be_read_are_up),
+        TEST(a_standby_is_shown_when_it_streams_and_stays),
         TEST(priorities_are_turned_round),
         TEST(a_place_is_the_host_of_an_address),
     };

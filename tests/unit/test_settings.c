@@ -89,6 +89,34 @@ static void the_defaults_of_redis_are_its_own(void **state)
     assert_int_equal(service->max_lag_bytes, 16 << 20);
 }
 
+#define REDIS_LINES                                                                                \
+    "services = ( { type = \"redis\"; name = \"cache\"; data_dir = \"/r\"; config_file = \"/c\"; " \
+    "socket = \"/s\"; } );\n"
+
+static void clients_of_redis_have_a_port(void **state)
+{
+    struct settings s =
+        load_good(GOOD "sentinel_port = 0; sentinel_listen = \"::\";\n"
+                       "sentinel_password_file = \"/pw\"; sentinel_clients_max = 10;");
+
+    (void)state;
+    assert_int_equal(s.sentinel_port, 0);
+    assert_string_equal(s.sentinel_listen, "::");
+    assert_string_equal(s.sentinel_password_file, "/pw");
+    assert_int_equal(s.sentinel_clients_max, 10);
+    s = load_good(GOOD);
+    assert_int_equal(s.sentinel_port, 26379);
+    assert_string_equal(s.sentinel_listen, "");
+    assert_string_equal(s.sentinel_password_file, "");
+    assert_int_equal(s.sentinel_clients_max, 12000);
+    assert_string_equal(load_told(GOOD "sentinel_listen = \"db1\";"),
+                        "f:8: sentinel_listen: 'db1' is no literal address\n");
+    (void)load_good(GOOD "sentinel_port = 5432;"); /* without Redis nobody listens there */
+    (void)load_good(TOP_LINES MEMBER_LINES REDIS_LINES "sentinel_port = 6378;");
+    assert_string_equal(load_told(TOP_LINES MEMBER_LINES REDIS_LINES "sentinel_port = 6379;"),
+                        "f:8: sentinel_port: 6379 is the port of 'cache'\n");
+}
+
 static void everything_can_be_set(void **state)
 {
     struct settings s = load_good(
@@ -401,6 +429,7 @@ int main(void)
         cmocka_unit_test(the_file_of_the_manual_is_read),
         cmocka_unit_test(what_is_left_out_has_its_default),
         cmocka_unit_test(the_defaults_of_redis_are_its_own),
+        cmocka_unit_test(clients_of_redis_have_a_port),
         cmocka_unit_test(everything_can_be_set),
         cmocka_unit_test(replication_goes_by_the_same_user_unless_told),
         cmocka_unit_test(a_timing_is_a_set_of_times),
