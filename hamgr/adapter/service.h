@@ -117,6 +117,7 @@ struct service_facts {
     char doing[160];          /* the operation under way; empty: none */
     struct progress progress; /* of it */
     char trouble[160];        /* why it does not answer, or why the last operation failed; empty */
+    char concern[160];        /* what is wrong although the copy is well; empty */
     hm_ms lost_ms;            /* boot time of that; 0: never */
     char lost[160]; /* diverged log that was set aside here since hamgrd started; empty: none */
     /* Of the own copy, if it is a standby; of those that stream from it, if it is the primary. */

@@ -134,11 +134,11 @@ static json_t *progress_of(const struct progress *p)
 
 static json_t *facts_of(const struct report *r, const struct report_service *s)
 {
-    json_t *j =
-        json_pack("{s:o,s:o,s:o,s:o,s:o,s:o}", "version", text_or_null(s->facts.version), "detail",
-                  text_or_null(s->facts.detail), "doing", text_or_null(s->facts.doing), "progress",
-                  progress_of(&s->facts.progress), "trouble", text_or_null(s->facts.trouble),
-                  "diverged", text_or_null(s->facts.lost));
+    json_t *j = json_pack(
+        "{s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "version", text_or_null(s->facts.version), "detail",
+        text_or_null(s->facts.detail), "doing", text_or_null(s->facts.doing), "progress",
+        progress_of(&s->facts.progress), "trouble", text_or_null(s->facts.trouble), "concern",
+        text_or_null(s->facts.concern), "diverged", text_or_null(s->facts.lost));
 
     if (j == NULL || report_add_health(j, r, s) == 0)
         return j;

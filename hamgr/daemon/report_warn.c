@@ -382,6 +382,13 @@ static void about_holder(struct lines *l, const struct report_service *s,
          trouble[0] != '\0' ? ": " : "", trouble);
 }
 
+static void about_concern(struct lines *l, const struct report_service *s)
+{
+    if (s->facts.concern[0] != '\0')
+        warn(l, "%s: the copy of %s: %s", s->settings->name, l->r->settings->node,
+             s->facts.concern);
+}
+
 /* In async a failover may lose something: here it is. */
 static void about_lost(struct lines *l, const struct report_service *s)
 {
@@ -558,6 +565,7 @@ size_t report_warnings(const struct report *r, char lines[][REPORT_WARNING_SIZE]
         about_primary(&l, &r->service[i]);
         about_durability(&l, &r->service[i]);
         about_copies(&l, &r->service[i]);
+        about_concern(&l, &r->service[i]);
         about_lost(&l, &r->service[i]);
         about_slots(&l, &r->service[i]);
         about_fence(&l, &r->service[i]);

@@ -97,6 +97,9 @@ static bool take_text(const char *value, char *ret, size_t size)
 struct reading {
     struct info info;
     unsigned int has;
+    /* Of its memory; 0: not told. */
+    uint64_t used, uncounted, limit;
+    bool evicts_anything;
 };
 
 static void note(struct reading *r, unsigned int bit, bool is_read)
@@ -142,6 +145,25 @@ static void take_second_offset(struct info *i, const char *value)
 
     if (take_u64(value, INT64_MAX, &number))
         i->second_offset = (int64_t)number; /* "-1" is what it begins with */
+}
+
+static void take_memory(struct reading *r, const char *key, const char *value)
+{
+    if (is_text(key, "used_memory"))
+        (void)take_u64(value, UINT64_MAX, &r->used);
+    else if (is_text(key, "mem_not_counted_for_evict"))
+        (void)take_u64(value, UINT64_MAX, &r->uncounted);
+    else if (is_text(key, "maxmemory"))
+        (void)take_u64(value, UINT64_MAX, &r->limit);
+    else if (is_text(key, "maxmemory_policy"))
+        r->evicts_anything = strncmp(value, "allkeys-", 8) == 0;
+}
+
+/* With a policy that removes only keys that expire, it is full, too, when none is left. */
+static bool is_memory_full(const struct reading *r)
+{
+    return r->limit > 0 && r->used > r->uncounted && r->used - r->uncounted > r->limit &&
+           !r->evicts_anything;
 }
 
 static void take_replication(struct reading *r, const char *key, const char *value)
@@ -247,6 +269,7 @@ static void take_line(struct reading *r, const char *line, size_t length)
     }
     take_server(r, text, value);
     take_persistence(r, text, value);
+    take_memory(r, text, value);
     take_replication(r, text, value);
     take_replica(r, text, value);
 }
@@ -273,6 +296,7 @@ bool info_parse(const char *text, size_t size, struct info *ret, const char **re
         }
     if (r.info.is_master)
         r.info.replica_offset = r.info.master_offset;
+    r.info.is_memory_full = is_memory_full(&r);
     *ret = r.info;
     return true;
 }

@@ -36,13 +36,14 @@ struct info {
     uint64_t replica_offset;      /* slave_repl_offset: applied; master_offset of a master */
     bool is_save_ok;              /* the last snapshot */
     bool is_append_ok;            /* the last write to the AOF, or there is none */
+    bool is_memory_full;          /* writes that need more are refused (OOM) */
     size_t replicas_n;
     struct info_replica replica[INFO_REPLICAS_MAX];
 };
 
-/* Reads the sections persistence, replication, server, in any order. False: something hamgr needs
- * is missing, and *ret_why names it (a constant string). Unknown lines are skipped, also very long
- * ones; replicas that do not fit are left out. */
+/* Reads the sections memory, persistence, replication, server, in any order. False: something hamgr
+ * needs is missing, and *ret_why names it (a constant string). Unknown lines are skipped, also very
+ * long ones; replicas that do not fit are left out. */
 bool info_parse(const char *text, size_t size, struct info *ret, const char **ret_why);
 /* The data is what replication_id and master_offset say. Not while it loads; nor when a full
  * resynchronisation emptied it and did not end: then it remembers no master that it could go on

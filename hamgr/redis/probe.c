@@ -35,6 +35,17 @@ static void forget_process(struct redis_probe *p)
     p->s->info.run_id[0] = 0;
 }
 
+/* One that dies again and again looks well in between. A primary's is given away instead. */
+static void count_death(struct redis_probe *p)
+{
+    hm_ms now_ms = clock_boot_ms();
+
+    if (p->died_ms == 0 || now_ms - p->died_ms > REDIS_DEATHS_APART_MS)
+        p->deaths = 0;
+    p->deaths += !p->s->info.is_master && !p->s->is_stop_asked;
+    p->died_ms = now_ms;
+}
+
 static void on_death(evutil_socket_t fd, short what, void *arg)
 {
     struct redis_probe *p = arg;
@@ -43,7 +54,7 @@ static void on_death(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     forget_process(p);
-    p->died_ms = clock_boot_ms();
+    count_death(p);
     if (!s->is_stop_asked)
         s->config.host.on_died(s->config.host.ctx, "its main process died");
     redis_op_note_death(s);
@@ -169,10 +180,10 @@ static void on_answer(void *ctx, enum rconn_outcome outcome, const redisReply *r
     }
 }
 
-/* Three small sections instead of all of it; together, so that they tell of one moment. */
+/* Four small sections instead of all of it; together, so that they tell of one moment. */
 static void ask(struct redis_probe *p)
 {
-    static const char *const sections[] = { "persistence", "replication", "server" };
+    static const char *const sections[] = { "memory", "persistence", "replication", "server" };
 
     p->phase = PROBE_ASKING;
     p->size = 0;

@@ -22,6 +22,8 @@ enum { PROBE_TEXT_MAX = 16384 };
 /* The connection outlives a suspension, so its own deadline is out of reach; rounds have theirs. */
 #define PROBE_QUESTION_MS (24 * 3600 * 1000)
 
+#define REDIS_DEATHS_APART_MS 60000
+
 struct waiter {
     struct waiter *next;
     void (*then)(struct service *s, void *ctx);
@@ -51,6 +53,7 @@ struct redis_probe {
 
     struct copy running; /* the newest finding of a server that answered */
     char trouble[160];
+    unsigned int deaths;   /* of a standby's server, each within a minute of the one before */
     hm_ms silent_since_ms; /* 0: it answers */
     hm_ms scan_asked_ms;   /* when the helper was asked to look */
 
@@ -83,6 +86,9 @@ void redis_probe_finish_starting(struct redis_probe *p);
 void redis_probe_finish_deaf(struct redis_probe *p, const char *why); /* nobody listens */
 /* As hamgr-fence reported, unless /proc shows that it goes on. */
 bool redis_probe_is_suspended(const struct redis_probe *p);
+
+/* What is wrong although the server answers; "": nothing. */
+void redis_probe_tell_concern(const struct redis_probe *p, char *buffer, size_t size);
 
 /* probe_seen.c: the finding of what was answered. HM_BAD_INPUT: *ret_why says what is missing. */
 enum hm_rc redis_probe_take(struct redis_probe *p, struct copy *ret,

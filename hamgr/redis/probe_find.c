@@ -12,6 +12,7 @@
 /* Between two looks at a server that starts: what waits for it should not wait longer. */
 #define STARTING_MS 20
 #define SCAN_AGAIN_MS 1000
+#define DEATHS_TOLD 3
 
 void redis_probe_arm(struct event *timer, hm_ms after_ms)
 {
@@ -157,6 +158,23 @@ void redis_probe_finish(struct redis_probe *p, const struct copy *found)
     p->is_again = false;
     s->config.host.on_copy(s->config.host.ctx, &s->seen);
     tell_waiters(p);
+}
+
+void redis_probe_tell_concern(const struct redis_probe *p, char *buffer, size_t size)
+{
+    const struct service *s = p->s;
+    bool is_primary = s->seen.state == COPY_PRIMARY;
+
+    buffer[0] = 0;
+    if (is_primary && s->info.is_memory_full)
+        (void)snprintf(buffer, size,
+                       "it refuses writes (OOM): raise maxmemory, or choose a maxmemory-policy "
+                       "that evicts");
+    else if (is_primary && s->keep_why[0] != 0)
+        (void)snprintf(buffer, size, "it cannot be said who may attach: %s", s->keep_why);
+    else if (p->deaths >= DEATHS_TOLD && clock_boot_ms() - p->died_ms < REDIS_DEATHS_APART_MS)
+        (void)snprintf(buffer, size, "its server ended %u times in a row: look at its log",
+                       p->deaths);
 }
 
 void redis_probe_finish_unknown(struct redis_probe *p)

@@ -3,6 +3,7 @@
 #include "redis/probe.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,6 +51,17 @@ static void note_run(struct redis_probe *p, const struct info *i)
         n.was_primary = false;
     if (memcmp(&n, &s->notes, sizeof n) != 0)
         redis_note(s, &n);
+}
+
+/* What is made of it the core says soon; who did it only the server's log knows. */
+static void tell_foreign_change(const struct service *s, const struct info *i)
+{
+    if (strcmp(s->info.run_id, i->run_id) != 0 || s->info.is_master == i->is_master ||
+        s->op != NULL)
+        return;
+    log_warn("role changed by somebody else service=%s was=%s is=%s: its log says by whom",
+             s->config.service->name, i->is_master ? "standby" : "primary",
+             i->is_master ? "primary" : "standby");
 }
 
 /* --- whom it follows, who follows it ------------------------------------------------------------
@@ -177,6 +189,7 @@ enum hm_rc redis_probe_take(struct redis_probe *p, struct copy *ret, const char 
     if (!info_parse(p->text, p->size, &i, ret_why))
         return HM_BAD_INPUT;
     note_run(p, &i);
+    tell_foreign_change(s, &i);
     s->info = i;
     see_facts(s, &i);
     p->trouble[0] = 0;

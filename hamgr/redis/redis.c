@@ -271,8 +271,7 @@ static void describe(const struct service *s, struct service_facts *ret)
         (void)snprintf(ret->stall, sizeof ret->stall, "%s", s->probe->trouble);
     if (s->probe->trouble[0] != 0)
         (void)snprintf(ret->trouble, sizeof ret->trouble, "%s", s->probe->trouble);
-    else if (s->keep_why[0] != 0 && s->seen.state == COPY_PRIMARY)
-        (void)snprintf(ret->trouble, sizeof ret->trouble, "%s", s->keep_why);
+    redis_probe_tell_concern(s->probe, ret->concern, sizeof ret->concern);
 }
 
 const struct service_type service_redis = {

@@ -69,6 +69,33 @@ static void a_user_of_the_acl_is_logged_in(void **state)
     world_expect(w, COPY_PRIMARY, is_healthy, 1000);
 }
 
+static const char *concern(const struct world *w)
+{
+    static struct service_facts facts;
+
+    service_redis.describe(w->service, &facts);
+    return facts.concern;
+}
+
+/* A standby has the same data, so that giving it away would help nobody. */
+static void a_full_memory_is_told_and_is_no_illness(void **state)
+{
+    struct world *w = *state;
+
+    world_watch(w, DB1);
+    world_expect(w, COPY_PRIMARY, is_healthy, 1000);
+    assert_string_equal(concern(w), "");
+    world_write(w, DB1, 2000, 1000);
+    assert_string_equal(world_ask(w, DB1, "CONFIG SET maxmemory 1mb"), "OK");
+    world_expect(w, COPY_PRIMARY, is_healthy, 1000);
+    assert_non_null(strstr(concern(w), "OOM"));
+    assert_string_equal(world_ask(w, DB1, "CONFIG SET maxmemory-policy allkeys-lru"), "OK");
+    world_expect(w, COPY_PRIMARY, is_healthy, 1000);
+    assert_string_equal(concern(w), "");
+    assert_string_equal(world_ask(w, DB1, "CONFIG SET maxmemory 0"), "OK");
+    assert_string_equal(world_ask(w, DB1, "FLUSHALL"), "OK");
+}
+
 /* Whoever takes all connections cannot make it look dead: ours is there already. */
 static void a_server_full_of_clients_is_still_seen(void **state)
 {
@@ -124,6 +151,21 @@ static void what_hamgr_may_not_ask_is_named(void **state)
     world_expect(w, COPY_PRIMARY, is_healthy, 1000);
 }
 
+/* In between it looks well: a full disk, for example, lets it start, and ends it with the next
+ * write. */
+static void a_standby_that_dies_again_and_again_is_told(void **state)
+{
+    struct world *w = *state;
+
+    for (int i = 0; i < 4; i++) { /* the first was a primary */
+        assert_string_equal(concern(w), "");
+        world_signal(w, DB1, SIGKILL);
+        world_start(w, DB1, "replicaof 127.0.0.1 1\n");
+        world_expect(w, COPY_STANDBY, NULL, 5000);
+    }
+    assert_string_equal(concern(w), "its server ended 3 times in a row: look at its log");
+}
+
 static int make_world(void **state)
 {
     *state = world_new();
@@ -143,8 +185,10 @@ int main(void)
         cmocka_unit_test(with_it_all_is_well),
         cmocka_unit_test(a_user_of_the_acl_is_logged_in),
         cmocka_unit_test(a_server_full_of_clients_is_still_seen),
+        cmocka_unit_test(a_full_memory_is_told_and_is_no_illness),
         cmocka_unit_test(one_that_ends_our_connections_is_not_dead),
         cmocka_unit_test(what_hamgr_may_not_ask_is_named),
+        cmocka_unit_test(a_standby_that_dies_again_and_again_is_told),
     };
 
     return cmocka_run_group_tests(tests, make_world, end_world);

@@ -375,9 +375,12 @@ static void a_text_that_is_no_utf8_is_told_all_the_same(void **state)
     made_core.copy.is_healthy = false;
     (void)snprintf(made.service[0].facts.trouble, sizeof made.service[0].facts.trouble,
                    "Verbindung abgelehnt f\xfcr hamgr");
+    (void)snprintf(made.service[0].facts.concern, sizeof made.service[0].facts.concern,
+                   "it refuses writes (OOM)");
     made_links[W1] = (struct link_state){ .why = "cut within \xc3" };
     j = report_status(&made, NULL);
     is_text(j, MEMBER "0/facts/trouble", "Verbindung abgelehnt f?r hamgr");
+    is_text(j, MEMBER "0/facts/concern", "it refuses writes (OOM)");
     is_text(j, MEMBER "2/link", "cut within ?");
     is_text(j, "warnings/0",
             "pg: db1 is the holder, but its copy is not healthy: Verbindung "
