@@ -13,6 +13,7 @@ ASYNC = Kind(services=('cache',))
 SYNC = Kind(services=('cache',), durability='sync')
 THREE = Kind(services=('cache',), dbs=3, witnesses=0)
 BOTH = Kind(services=('pg', 'cache'))
+ON_DISK = Kind(services=('cache',), redis_conf='appendonly yes')
 LOST_MAX = 500  # numbers of three clients; async may lose what was not streamed yet
 
 
@@ -113,6 +114,20 @@ def test_started_by_hand_it_is_harmless(get_cluster):
     assert server.info()['master_port'] == '1'
     c.start_hamgrd(host)
     c.wait_healthy()
+
+
+def test_all_hosts_lose_power(get_cluster):
+    """In async, what the disks have is served again without anybody's help."""
+    c = get_cluster(ON_DISK)
+    writer = probes.Probe(c.client, c.db.values(), service='cache')
+    try:
+        writer.wait_acks(50)
+        c.reboot(list(c.db.values()))
+        primary = c.wait_healthy(60)
+        writer.wait_acks(20, 30)
+    finally:
+        writer.stop()
+    assert len(probes.lost([writer], c.server[primary])) <= 20
 
 
 @pytest.mark.parametrize('service', ['pg', 'cache'])
