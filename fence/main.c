@@ -152,6 +152,7 @@ static enum hm_rc open_events(struct helper *h, struct hm_err *err)
     (void)sigaddset(&set, SIGINT);
     (void)sigaddset(&set, SIGCHLD);
     (void)sigprocmask(SIG_BLOCK, &set, NULL); /* these cannot fail */
+    (void)signal(SIGCHLD, SIG_DFL);           /* ignored by whoever started it, it would not come */
     h->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     h->timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
     if (h->signals < 0 || h->timer < 0)

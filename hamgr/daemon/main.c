@@ -142,6 +142,7 @@ static enum hm_rc catch_signals(struct daemon *d, struct hm_err *err)
     } table[] = { { SIGTERM, on_signal }, { SIGINT, on_signal }, { SIGHUP, on_hangup } };
 
     (void)signal(SIGPIPE, SIG_IGN); /* a valid signal: cannot fail */
+    (void)signal(SIGCHLD, SIG_DFL); /* ignored by whoever started it, no end would be told */
     for (size_t i = 0; i < HM_ARRAY_LEN(table); i++) {
         d->signal[i] = evsignal_new(d->loop.base, table[i].number, table[i].then, d);
         if (d->signal[i] == NULL || event_add(d->signal[i], NULL) != 0)

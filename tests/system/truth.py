@@ -179,7 +179,7 @@ def daemons(cluster):
 # --- words ------------------------------------------------------------------------------------------
 
 # Warnings that only tell what the campaign has just done.
-PASSING = re.compile(r'stood still for')
+PASSING = re.compile(r'stood still for|set aside: |: full in \d')
 
 
 def warnings(cluster):

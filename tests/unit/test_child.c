@@ -308,5 +308,6 @@ int main(void)
         IN_A_LOOP(the_end_of_a_detached_program_is_told),
     };
 
+    (void)signal(SIGCHLD, SIG_DFL); /* whoever started it may ignore it */
     return cmocka_run_group_tests_name("child", tests, NULL, NULL);
 }

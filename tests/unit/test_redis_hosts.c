@@ -29,7 +29,7 @@ static int set_up(void **state)
 
     (void)state;
     base = event_base_new();
-    return hosts_new(base, &hosts, &err);
+    return hosts_new(base, &hosts, &err) == HM_OK ? 0 : -1;
 }
 
 static int tear_down(void **state)
