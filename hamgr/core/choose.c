@@ -271,6 +271,18 @@ bool core_can_succeed(struct core *c, uint8_t slot)
     return !core_pairs_forbid_others(r) && record_pairs_have(r, slot, g->copy_id);
 }
 
+/* Everything can be streamed to it before the own copy stops: directly, or by one that streams from
+ * here. What it says itself may be of a moment ago, when another member was the primary. */
+bool core_streams_to(const struct core *c, uint8_t slot)
+{
+    const struct gossip *g = &c->view.peer[slot].gossip;
+
+    if (c->copy.standby[slot].is_streaming && c->copy.standby[slot].copy_id == g->copy_id)
+        return true;
+    return g->is_streaming && g->follows < HM_MEMBERS_MAX && g->follows != slot &&
+           c->copy.standby[g->follows].is_streaming;
+}
+
 uint8_t core_successor(struct core *c)
 {
     const struct record *r = core_known(c);

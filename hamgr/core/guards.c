@@ -409,7 +409,8 @@ bool guard_switchover_is_ready(struct core *c)
     const struct record *r = core_known(c);
 
     return may_act(c) && r->switchover.phase == SWITCH_PREPARED &&
-           c->checkpoint_done == r->switchover.order && core_can_succeed(c, r->switchover.to);
+           c->checkpoint_done == r->switchover.order && core_can_succeed(c, r->switchover.to) &&
+           core_streams_to(c, r->switchover.to);
 }
 
 bool guard_record_must_change(struct core *c)

@@ -175,6 +175,8 @@ bool core_is_better_than(struct core *c, uint8_t slot);
 /* A standby that could take over from this holder now, or HM_NOBODY. */
 uint8_t core_successor(struct core *c);
 bool core_can_succeed(struct core *c, uint8_t slot);
+/* Everything can be streamed to it before the own copy stops. */
+bool core_streams_to(const struct core *c, uint8_t slot);
 bool core_own_answer_stands(const struct core *c);
 bool core_logs_suffice(struct core *c);
 uint8_t core_longer_log(const struct core *c);

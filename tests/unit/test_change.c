@@ -30,6 +30,8 @@ static void leads(void)
     t.gossip[DB1].began_epoch = t.copy.began_epoch;
     t.gossip[DB1].epoch = 4;
     t.gossip[DB1].follows = DB2;
+    t.copy.standby[DB1].is_streaming = true;
+    t.copy.standby[DB1].copy_id = told_copy_id(DB1);
     told_run(&t, SERVING_MS + 300);
     told_forget(&t);
 }
@@ -428,6 +430,22 @@ static void a_switchover_stops_releases_and_leaves_it_to_the_named(void **state)
     assert_int_equal(core_record(&t.core)->switchover.to, DB1);
 }
 
+/* A moment after the switchover before: nothing could be streamed to it before the stop. */
+static void a_switchover_waits_until_its_successor_streams(void **state)
+{
+    (void)state;
+    leads();
+    t.copy.standby[DB1].is_streaming = false;
+    told_run(&t, t.now_ms + 100);
+    order(ORDER_SWITCHOVER, 1, DB1);
+    told_run(&t, t.now_ms + 500);
+    assert_int_equal(core_record(&t.core)->switchover.phase, SWITCH_PREPARED);
+    assert_int_equal(t.asked[DO_STOP], 0);
+    t.copy.standby[DB1].is_streaming = true;
+    told_run(&t, t.now_ms + 200);
+    assert_int_equal(t.asked[DO_STOP], 1);
+}
+
 static void the_best_standby_is_taken_when_none_is_named(void **state)
 {
     (void)state;
@@ -567,6 +585,7 @@ int main(void)
         TEST(a_full_cluster_takes_nobody),
         TEST(the_last_free_slot_can_be_taken),
         TEST(a_switchover_stops_releases_and_leaves_it_to_the_named),
+        TEST(a_switchover_waits_until_its_successor_streams),
         TEST(the_best_standby_is_taken_when_none_is_named),
         TEST(a_switchover_to_who_cannot_take_over_is_refused),
         TEST(in_a_paused_cluster_nobody_switches_over),

@@ -38,6 +38,9 @@ static bool holds(void)
 
 static void switches_over_to(uint8_t member)
 {
+    t.copy.standby[member].is_streaming = true;
+    t.copy.standby[member].copy_id = told_copy_id(member);
+    runs_for(100);
     (void)told_order(&t, (struct order){ .kind = ORDER_SWITCHOVER, .id = 1, .member = member });
 }
 

@@ -216,6 +216,9 @@ static void a_switchover_to_a_member_that_fell_silent_is_called_off(void **state
     (void)state;
     leads();
     t.stuck = 1u << DO_STOP; /* it waits for a confirmation from there */
+    t.copy.standby[DB2].is_streaming = true;
+    t.copy.standby[DB2].copy_id = told_copy_id(DB2);
+    runs_for(100);
     order(ORDER_SWITCHOVER, 5, DB2);
     runs_for(300);
     assert_string_equal(core_state_name(t.core.state), "handover");
