@@ -317,7 +317,7 @@ class Fence:
                     f'members = (\n{members}\n);\nrun_dir = "{self.run_dir}";\n'
                     f'state_dir = "{base}";\ngate = {"true" if gate else "false"};\n'
                     + (f'services = ( {{ type = "redis"; name = "pg"; data_dir = "{data}"; '
-                       f'port = {PORT}; config_file = "/etc/redis.conf"; }} );\n' if redis else
+                       f'port = {PORT}; config_file = "/etc/redis.conf"; socket = "{data}/sock"; }} );\n' if redis else
                        f'services = ( {{ type = "postgres"; name = "pg"; data_dir = "{data}"; '
                        f'port = {PORT}; control = "{control}"; }} );\n'))
         os.chmod(self.file, 0o644)
