@@ -251,7 +251,7 @@ static void users_told(void *ctx, enum rconn_outcome outcome, const redisReply *
  */
 
 static void put_right(struct service *s, const redisReply *reply, const char *name,
-                      const char *value)
+                      const char *value, bool is_ours)
 {
     for (size_t i = 0; i + 1 < reply->elements; i += 2) {
         const redisReply *key = reply->element[i], *is = reply->element[i + 1];
@@ -259,8 +259,9 @@ static void put_right(struct service *s, const redisReply *reply, const char *na
         if (key->type != REDIS_REPLY_STRING || is->type != REDIS_REPLY_STRING ||
             strcmp(key->str, name) != 0 || strcmp(is->str, value) == 0)
             continue;
-        log_warn("setting put right service=%s name=%s was=%.20s is=%s", s->config.service->name,
-                 name, is->str, value);
+        if (!is_ours)
+            log_warn("setting put right service=%s name=%s was=%.20s is=%s",
+                     s->config.service->name, name, is->str, value);
         ORDER(s, "CONFIG", "SET", name, value);
     }
 }
@@ -272,13 +273,15 @@ static void limits_told(void *ctx, enum rconn_outcome outcome, const redisReply 
 {
     struct service *s = ctx;
     char need[16], lag[16];
+    bool is_raised;
 
     (void)why; /* the question after this one gets it, too */
     if (outcome != RCONN_ANSWERED || reply->type != REDIS_REPLY_ARRAY || !rop_are_names_known(s))
         return;
+    is_raised = rop_note_enough(s);
     rop_needed(s, s->names, &s->pair, need, lag);
-    put_right(s, reply, "min-replicas-to-write", need);
-    put_right(s, reply, "min-replicas-max-lag", lag);
+    put_right(s, reply, "min-replicas-to-write", need, is_raised || !s->is_need_raised);
+    put_right(s, reply, "min-replicas-max-lag", lag, false);
 }
 
 void rop_keep(struct service *s)

@@ -49,6 +49,7 @@ struct service {
     enum names_state names;
     struct pair pair; /* with NAMES_PAIR */
     char names_run_id[INFO_ID_SIZE];
+    bool is_need_raised; /* as many as the pair needs were attached under these names */
     /* attach.c, over `work`: who may attach is being seen to; and then once more. */
     bool is_keeping;
     bool must_keep_again;

@@ -50,10 +50,44 @@ static void lag_limit(const struct service *s, char text[16])
     (void)snprintf(text, 16, "%d", (int)hm_max_ms(LAG_MIN_S, ttl_s));
 }
 
+static unsigned int attached_of(const struct service *s, const struct pair *pair)
+{
+    unsigned int have = 0;
+
+    for (unsigned int i = 0; i < pair->n; i++) {
+        uint8_t slot = pair->copies[i].member;
+
+        have += slot < HM_MEMBERS_MAX && s->seen.standby[slot].is_streaming &&
+                s->seen.standby[slot].copy_id == pair->copies[i].copy_id;
+    }
+    return have;
+}
+
+/* In sync a copy that comes back is named before it attaches, which may take seconds: writes that
+ * went on without it must not fail because of that. From when enough were there it counts: then the
+ * core decides how long one that is lost is waited for. In strict it always does. */
+static unsigned int need_of(const struct service *s, const struct pair *pair)
+{
+    unsigned int have = attached_of(s, pair);
+
+    if (s->record.goal != DURABILITY_SYNC || s->is_need_raised || have >= pair->need)
+        return pair->need;
+    return have;
+}
+
+bool rop_note_enough(struct service *s)
+{
+    bool is_news =
+        s->names == NAMES_PAIR && !s->is_need_raised && attached_of(s, &s->pair) >= s->pair.need;
+
+    s->is_need_raised = s->is_need_raised || is_news;
+    return is_news;
+}
+
 void rop_needed(const struct service *s, enum names_state names, const struct pair *pair,
                 char need[16], char lag[16])
 {
-    (void)snprintf(need, 16, "%u", names == NAMES_PAIR ? pair->need : 0);
+    (void)snprintf(need, 16, "%u", names == NAMES_PAIR ? need_of(s, pair) : 0);
     if (names == NAMES_NOBODY)
         (void)snprintf(need, 16, "%s", NEED_NEVER);
     lag_limit(s, lag);
@@ -99,6 +133,7 @@ static void put_in_force(struct redis_op *op, enum names_state names, const stru
     op->pair = names == NAMES_PAIR ? *pair : pair_alone;
     op->after_names = then;
     op->s->names = NAMES_UNKNOWN;
+    op->s->is_need_raised = false;
     rop_needed(op->s, names, &op->pair, need, lag);
     ROP_ASK(op, need_set, "CONFIG", "SET", "min-replicas-to-write", need);
 }

@@ -93,6 +93,8 @@ uint64_t rop_role_offset(const redisReply *reply);
 /* names.c: what min-replicas-to-write and min-replicas-max-lag have to be with these names. */
 void rop_needed(const struct service *s, enum names_state names, const struct pair *pair,
                 char need[16], char lag[16]);
+/* names.c: as many as the names need are attached by now, and were not before. */
+bool rop_note_enough(struct service *s);
 /* names.c: which names the server gets before it becomes writable: nobody, or in async nothing. */
 void rop_set_first_names(struct redis_op *op, rop_step *then);
 /* attach.c: whether s->names are of this very run of the server, and there is a record. */

@@ -13,9 +13,12 @@ int ops_make_world(void **state)
 {
     (void)state;
     w = world_new();
-    for (unsigned int i = 0; i < WORLD_SERVERS; i++)
-        (void)snprintf(w->settings[i].run_dir, sizeof w->settings[i].run_dir, "%s/data%u", w->top,
-                       i + 1);
+    for (unsigned int i = 0; i < WORLD_SERVERS; i++) {
+        char dir[sizeof w->settings[i].run_dir];
+
+        (void)snprintf(dir, sizeof dir, "%s/data%u", w->top, i + 1);
+        memcpy(w->settings[i].run_dir, dir, sizeof dir);
+    }
     return 0;
 }
 
@@ -188,6 +191,7 @@ struct pair ops_lead_in_sync(unsigned int followers)
     ops_note_goal(DURABILITY_SYNC);
     ops_do(ops_names(DO_SET_NAMES, NAMES_PAIR, &pair));
     world_await(w, ops_attached(DB1) == 1);
+    world_await(w, strstr(world_ask(w, DB1, "CONFIG GET min-replicas-to-write"), "\n1") != NULL);
     return pair;
 }
 

@@ -22,9 +22,8 @@ static void only_named_copies_are_attached(void **state)
     ops_do_twice(ops_names(DO_SET_NAMES, NAMES_PAIR, &pair));
     assert_int_equal(w->copy.names, NAMES_PAIR);
     assert_int_equal(w->copy.names_digest, pair_digest(&pair));
-    assert_string_equal(world_ask(w, DB1, "CONFIG GET min-replicas-to-write"),
-                        "min-replicas-to-write\n1");
     world_await(w, ops_is_linked(DB2));
+    world_await(w, strstr(world_ask(w, DB1, "CONFIG GET min-replicas-to-write"), "\n1") != NULL);
     for (unsigned int i = 0; i < 30; i++) { /* it tries again once a second */
         world_let(w, 100);
         assert_false(ops_is_linked(DB3));
@@ -110,6 +109,26 @@ static void writes_are_refused_while_no_named_copy_is_there(void **state)
     assert_string_equal(world_ask(w, DB1, "SET a b"), "OK");
     ops_do_twice(ops_names(DO_SET_NAMES, NAMES_NOBODY, NULL));
     assert_non_null(strstr(world_ask(w, DB1, "SET a b"), "NOREPLICAS"));
+}
+
+/* The pair names it before it attaches: writes that went on alone must not fail for that. */
+static void a_copy_that_comes_back_refuses_no_write_until_it_is_attached(void **state)
+{
+    struct pair pair;
+
+    (void)state;
+    pair = ops_lead_in_sync(1);
+    assert_string_equal(world_ask(w, DB2, "REPLICAOF 127.0.0.1 1"), "OK");
+    world_await(w, !w->copy.standby[DB2].is_streaming);
+    ops_do(ops_names(DO_SET_NAMES, NAMES_EMPTY, NULL));
+    assert_string_equal(world_ask(w, DB1, "SET a b"), "OK");
+    ops_do(ops_names(DO_SET_NAMES, NAMES_PAIR, &pair));
+    assert_string_equal(world_ask(w, DB1, "SET a b"), "OK");
+    world_let(w, 1500);
+    assert_string_equal(world_ask(w, DB1, "SET a b"), "OK");
+    world_follow(w, DB2, DB1);
+    world_await(w, strstr(world_ask(w, DB1, "CONFIG GET min-replicas-to-write"), "\n1") != NULL);
+    assert_string_equal(world_ask(w, DB1, "SET a b"), "OK");
 }
 
 static void what_a_write_needs_is_put_right_when_somebody_changes_it(void **state)
@@ -223,6 +242,7 @@ int main(void)
         TEST(who_gets_in_otherwise_is_cut_off_by_the_next_probe),
         TEST(a_standby_that_somebody_attached_logs_in_as_it_must),
         TEST(writes_are_refused_while_no_named_copy_is_there),
+        TEST(a_copy_that_comes_back_refuses_no_write_until_it_is_attached),
         TEST(what_a_write_needs_is_put_right_when_somebody_changes_it),
         TEST(a_promotion_in_sync_acknowledges_nothing_yet),
         TEST(names_are_not_set_where_no_server_is),
