@@ -383,14 +383,16 @@ bool guard_server_stalls(struct core *c)
 }
 
 /* It answers, and refuses whatever needs room. A standby without room is not healthy, so that a
- * successor has some. */
+ * successor has some; one that does not stream lacks what was acknowledged, which is all still
+ * here. */
 bool guard_server_is_full(struct core *c)
 {
     hm_ms full_ms = c->view.full_since_ms;
+    uint8_t successor = core_successor(c);
 
     return may_try_again(c) && may_act(c) && c->copy.state == COPY_PRIMARY && full_ms != HM_NEVER &&
            core_due(c, hm_max_ms(full_ms, c->primary_since_ms) + c->config.stall_timeout_ms) &&
-           core_successor(c) != HM_NOBODY;
+           successor != HM_NOBODY && core_streams_to(c, successor);
 }
 
 /* In a sync mode a standby has everything and is faster than the recovery; in async the

@@ -23,6 +23,8 @@ static void leads(void)
     (void)told_start_all(&t, &record, START_MS);
     told_run(&t, START_MS + 500);
     assert_string_equal(core_state_name(t.core.state), "holder");
+    t.copy.standby[DB2].is_streaming = true;
+    t.copy.standby[DB2].copy_id = told_copy_id(DB2);
     told_forget(&t);
 }
 
@@ -200,6 +202,17 @@ static void a_full_primary_is_given_away_when_a_standby_has_room(void **state)
         told_has(&t, "rule 118 holder -> handover: its disk is full and a standby has room"));
 }
 
+/* It may be read, and what was acknowledged is here; the standby lacks some of it. */
+static void a_full_primary_is_kept_when_the_standby_does_not_stream(void **state)
+{
+    (void)state;
+    leads();
+    t.copy.standby[DB2].is_streaming = false;
+    t.copy.is_full = true;
+    runs_for(60 * 1000);
+    is_holder();
+}
+
 static void when_every_member_is_full_it_goes_on(void **state)
 {
     (void)state;
@@ -251,6 +264,7 @@ int main(void)
         TEST(an_overloaded_server_is_never_given_away),
         TEST(spells_are_not_added_up),
         TEST(a_full_primary_is_given_away_when_a_standby_has_room),
+        TEST(a_full_primary_is_kept_when_the_standby_does_not_stream),
         TEST(when_every_member_is_full_it_goes_on),
         TEST(what_nobody_took_is_kept_for_a_while),
     };
