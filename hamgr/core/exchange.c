@@ -4,7 +4,6 @@
 #include <string.h>
 
 #define WRITE_AGAIN_HEARTBEATS 4 /* between two changes that the own disk refuses */
-
 #define BACKOFF_DOUBLINGS_MAX 2
 
 /* R8: 0.5 to 1.5 heartbeats, doubling to 4. */
@@ -320,6 +319,7 @@ static void note_accept_answer(struct core *c, uint8_t from, const struct msg *m
         return;
     }
     note_support(c, from, m);
+    core_renew_for(c, m);
     if (m->version == c->draft.version && ballot_compare(&m->ballot, &c->mine) == 0)
         count_vote(c, from, m);
 }

@@ -66,6 +66,8 @@ void core_release(struct core *c, const struct ballot *ballot);
 
 /* wants.c */
 void core_want(struct core *c);
+/* A voter took the record that runs only now: it must hear a RENEW after that. */
+void core_renew_for(struct core *c, const struct msg *accepted);
 
 /* copy.c */
 /* Why the own copy is not to be made anew by an order; NULL: it may be. */

@@ -205,6 +205,15 @@ static void want_renewals(struct core *c)
     send_everywhere(c, record_electorate(core_known(c)), &m);
 }
 
+/* The disk of a voter that accepts only now was slower than those of a majority: the RENEW that
+ * went out with their answers came too early for it, and it follows only on one (R6). */
+void core_renew_for(struct core *c, const struct msg *accepted)
+{
+    if (c->state == ST_HOLDER && accepted->version == c->chosen_version &&
+        ballot_compare(&accepted->ballot, &c->standing_ballot) == 0)
+        c->renew_at_ms = c->now_ms;
+}
+
 static void want_lagging_up(struct core *c)
 {
     uint16_t lagging = c->lagging;
