@@ -131,7 +131,8 @@ const char *core_rebuild_fault(const struct core *c)
         return "the cluster is paused: resume it first";
     if (core_is_holder_state(c->state) || r->holder == c->self)
         return "this member is the primary: switch over first";
-    if (core_followed_holder(c) == HM_NOBODY)
+    /* Not core_followed_holder(): every change of the record is a moment without one. */
+    if (!c->renewed.is_there || c->now_ms >= c->renewed.at_ms + core_ttl_ms(c))
         return "no primary is heard to copy from";
     if (c->copy.state == COPY_PRIMARY || c->copy.state == COPY_SUSPENDED)
         return "the copy is taken down already";

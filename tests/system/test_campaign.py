@@ -30,7 +30,8 @@ def test_the_list_depends_on_seed_and_kind_alone():
         assert whole == faults.draw(SEED, range(1, 200), kind), name
         assert whole[16:20] == faults.draw(SEED, range(17, 21), kind)
         assert whole != faults.draw(SEED + 1, range(1, 200), kind)
-        assert {f.what for s in whole for f in s.faults} == set(faults.FAULTS)
+        many = faults.draw(SEED, range(1, 400), kind)
+        assert {f.what for s in many for f in s.faults} == set(faults.names_of(kind))
 
 
 def test_two_writers_are_seen():
@@ -48,5 +49,5 @@ def test_a_campaign_in_pieces_is_summed_up(tmp_path):
     file.write_text(line % (1, 900) + line % (2, 10) + line % (1, 20))  # the first was played again
     text = campaign.summary(campaign.read_results([file]))
     assert '| host frozen, primary | 2 | 10 | 20 | 5 | 5 | 0 | 0 | 0 |' in text
-    assert {n for names in campaign.GROUPS.values() for n in names} == set(faults.FAULTS)
+    assert {n for names in campaign.GROUPS.values() for n in names} == set(faults.names_of(kind))
     assert campaign.numbers_of('3,7-9') == [3, 7, 8, 9]
