@@ -108,6 +108,22 @@ static enum hm_rc look(struct op_job *base, struct hm_err *err)
     return HM_OK;
 }
 
+static bool read_own(const struct parting_job *job, uint64_t at, unsigned char *ret, size_t n)
+{
+    char path[OP_PATH_MAX], name[WAL_NAME_MAX];
+    ssize_t got;
+    int fd;
+
+    wal_segment_name(name, job->end.timeline, at, job->p.segment_bytes);
+    (void)snprintf(path, sizeof path, "%s/pg_wal/%s", job->base.data_dir, name);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    got = pread(fd, ret, n, (off_t)(at % job->p.segment_bytes));
+    (void)close(fd); /* it was only read */
+    return got == (ssize_t)n;
+}
+
 /* number: the first byte that differs, or PARTING_PAGE. Bytes behind the own end are no log. */
 static enum hm_rc compare(struct op_job *base, struct hm_err *err)
 {
@@ -115,20 +131,10 @@ static enum hm_rc compare(struct op_job *base, struct hm_err *err)
     uint64_t at = job->p.asked * PARTING_PAGE, left = job->end.offset - at;
     size_t n = left < PARTING_PAGE ? (size_t)left : PARTING_PAGE, same;
     unsigned char own[PARTING_PAGE];
-    char path[OP_PATH_MAX], name[WAL_NAME_MAX];
-    ssize_t got;
-    int fd;
 
     (void)err;
     base->number = UNKNOWN;
-    wal_segment_name(name, job->end.timeline, at, job->p.segment_bytes);
-    (void)snprintf(path, sizeof path, "%s/pg_wal/%s", base->data_dir, name);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return HM_OK;
-    got = pread(fd, own, n, (off_t)(at % job->p.segment_bytes));
-    (void)close(fd); /* it was only read */
-    if (got != (ssize_t)n)
+    if (!read_own(job, at, own, n))
         return HM_OK;
     same = parting_compare(own, job->p.page, n);
     base->number = same < n ? same : PARTING_PAGE;
@@ -167,16 +173,41 @@ static void not_told(struct op *op)
 
 static void ask_page(struct op *op);
 
+/* number: 1 if no record begins just before the segment in which page `high` is the first: the
+ * segment before it was ended early, and filled with zeros. */
+static enum hm_rc look_before(struct op_job *base, struct hm_err *err)
+{
+    const struct parting_job *job = (const struct parting_job *)base;
+    uint64_t at = job->p.high * PARTING_PAGE - RECORD_HEAD;
+    static const unsigned char zeros[RECORD_HEAD];
+    unsigned char own[RECORD_HEAD];
+
+    (void)err;
+    base->number = read_own(job, at, own, sizeof own) && memcmp(own, zeros, sizeof own) == 0;
+    return HM_OK;
+}
+
+static void before_looked(struct op *op)
+{
+    uint64_t page = parting_of(op)->high * PARTING_PAGE;
+
+    end(op, page - (op->number == 1 ? 0 : RECORD_HEAD));
+}
+
 /* The first record that differs does so in its head, which has its checksum; whoever reads from
  * just before its head meets this record first, or one more. A head may go on behind that of the
  * next page. */
-static uint64_t parted_at(const struct parting *p)
+static void end_where_parted(struct op *op)
 {
+    const struct parting *p = parting_of(op);
     uint64_t page = p->high * PARTING_PAGE;
 
-    if (p->at < PAGE_HEAD + RECORD_HEAD)
-        return page - (page > 0 ? RECORD_HEAD : 0);
-    return ((page + p->at) & ~UINT64_C(7)) - (RECORD_HEAD - 8);
+    if (p->at >= PAGE_HEAD + RECORD_HEAD)
+        end(op, ((page + p->at) & ~UINT64_C(7)) - (RECORD_HEAD - 8));
+    else if (page > 0 && page % p->segment_bytes == 0)
+        op_run_job(op, &new_job(op, look_before)->base, before_looked);
+    else
+        end(op, page - (page > 0 ? RECORD_HEAD : 0));
 }
 
 static void page_compared(struct op *op)
@@ -204,7 +235,7 @@ static void page_compared(struct op *op)
         ask_page(op);
         return;
     }
-    end(op, parted_at(p));
+    end_where_parted(op);
 }
 
 static void page_told(struct op *op, enum conn_outcome outcome, const PGresult *result,

@@ -302,6 +302,8 @@ class Cluster:
             if not all(m['is_streaming'] and m['is_healthy'] and m['follows'] == primaries[0]
                        for m in status['members'] if m['name'] in others):
                 return None
+            if not all(m['is_up'] for m in status['members'] if m['name'] in self.db):
+                return None
             if others and self.kind.durability != 'async' and not self._is_synchronous(status):
                 return None
         return primaries[0]

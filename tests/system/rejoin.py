@@ -149,6 +149,10 @@ def forged(cluster, is_ended=True):
     fill(cluster, 0)
     for process in ('hamgrd', 'hamgr-fence'):
         host.processes[process].end()
+    if is_ended:  # the logs part where a segment begins, after one that was ended early
+        end = cluster.server[primary].query('SELECT pg_switch_wal()')
+        wait_until('the standby has it', lambda: server.query(
+            f"SELECT pg_last_wal_receive_lsn() >= '{end}'") == 't', LIMIT_S)
     server.stop()
     (server.data / 'standby.signal').unlink()
     server.start()
