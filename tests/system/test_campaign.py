@@ -49,5 +49,5 @@ def test_a_campaign_in_pieces_is_summed_up(tmp_path):
     file.write_text(line % (1, 900) + line % (2, 10) + line % (1, 20))  # the first was played again
     text = campaign.summary(campaign.read_results([file]))
     assert '| host frozen, primary | 2 | 10 | 20 | 5 | 5 | 0 | 0 | 0 |' in text
-    assert {n for names in campaign.GROUPS.values() for n in names} == set(faults.names_of(kind))
+    assert {n for names in campaign.GROUPS.values() for n in names} == set(faults.FAULTS)
     assert campaign.numbers_of('3,7-9') == [3, 7, 8, 9]
