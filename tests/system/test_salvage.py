@@ -23,7 +23,7 @@ def rescues(cluster):
 
 
 
-@pytest.mark.parametrize('behind', [0, 40], ids=['streaming', 'behind'])
+@pytest.mark.parametrize('behind', [0, 15], ids=['streaming', 'behind'])
 def test_nothing_is_lost_while_the_host_lives(get_cluster, behind):
     """kill -9 of the postmaster under full load; once with a standby that is far behind."""
     c = get_cluster(ASYNC)
