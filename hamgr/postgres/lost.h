@@ -44,6 +44,7 @@ struct lost {
     char service[64], member[64], made[32]; /* made: when, for people */
     uint64_t system_id, timeline, from, upto;
     uint64_t kept_bytes;    /* of log files that are kept; 0: none */
+    uint32_t segment_bytes; /* of a file of the log; 0: not known */
     char why[LOST_WHY_MAX]; /* what is missing in this summary or beside it; empty: nothing */
     uint64_t records, committed, aborted, unfinished;
     char first[40], last[40]; /* times of commit */

@@ -296,6 +296,7 @@ bool lost_keep(const char *dir, const char *data_dir, uint64_t max_bytes, struct
         put(l->why, sizeof l->why, "%.*s", LOST_WHY_MAX - 1, err.text);
         return true;
     }
+    l->segment_bytes = control.segment_bytes;
     need = l->upto - l->from + 2ull * control.segment_bytes;
     need -= need % control.segment_bytes;
     if (make_room(dir, l, need, max_bytes))

@@ -10,6 +10,7 @@
 #include "postgres/datadir.h"
 #include "postgres/lost_files.h"
 #include "postgres/parting.h"
+#include "postgres/wal.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -247,11 +248,16 @@ static void dump_ended(void *ctx, const struct child_end *end)
     resolve_names(op);
 }
 
+/* The first file is named: without, pg_waldump asks any file in the folder for the size of a
+ * segment, and one that was made ahead of time holds zeros. */
 static void run_dump(struct op *op)
 {
     const struct lost *l = op->s->lost;
     char program[OP_PATH_MAX], dir[OP_PATH_MAX], timeline[24], from[32], upto[32];
-    const char *const argv[] = { program, "-p", dir, "-t", timeline, "-s", from, "-e", upto, NULL };
+    char first[WAL_NAME_MAX];
+    const char *const argv[] = { program, "-p", dir,  "-t", timeline,
+                                 "-s",    from, "-e", upto, l->segment_bytes != 0 ? first : NULL,
+                                 NULL };
     static const char *const env[] = { "LC_ALL=C.UTF-8", "LC_MESSAGES=C", "TZ=UTC", NULL };
     const struct child_config config = { .base = op->s->config.base,
                                          .argv = argv,
@@ -267,6 +273,8 @@ static void run_dump(struct op *op)
     (void)snprintf(timeline, sizeof timeline, "%llu", (unsigned long long)l->timeline);
     print_lsn(from, sizeof from, l->from);
     print_lsn(upto, sizeof upto, l->upto);
+    if (l->segment_bytes != 0)
+        wal_segment_name(first, l->timeline, l->from, l->segment_bytes);
     op_doing(op, "%s: reading what the diverged log held", core_effect_name(op->e.type));
     if (child_start(&config, &op->child, &err) == HM_OK)
         return;
