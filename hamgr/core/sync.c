@@ -79,10 +79,9 @@ static void look_at_silent(struct core *c)
     bool is_one_silent = false;
 
     for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++)
-        for (unsigned i = 0; i < r->pairs_n; i++)
-            if (names_member(&r->pairs[i], slot) && c->copy.standby[slot].is_streaming &&
-                is_silent(c, slot, core_ttl_ms(c) / 4))
-                is_one_silent = true;
+        if (record_pairs_name(r, slot, 0) && c->copy.standby[slot].is_streaming &&
+            is_silent(c, slot, core_ttl_ms(c) / 4))
+            is_one_silent = true;
     if (!is_one_silent ||
         !core_due(c, hm_max_ms(c->looked_ms, c->copy_noted_ms) + core_heartbeat_ms(c)))
         return;

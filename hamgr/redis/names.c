@@ -50,15 +50,18 @@ static void lag_limit(const struct service *s, char text[16])
     (void)snprintf(text, 16, "%d", (int)hm_max_ms(LAG_MIN_S, ttl_s));
 }
 
-static unsigned int attached_of(const struct service *s, const struct pair *pair)
+/* How many of the pair's copies are attached and have confirmed that much. */
+static unsigned int have_of(const struct service *s, const struct pair *pair, uint64_t offset)
 {
     unsigned int have = 0;
 
     for (unsigned int i = 0; i < pair->n; i++) {
-        uint8_t slot = pair->copies[i].member;
+        const struct copy_name *name = &pair->copies[i];
+        uint8_t slot = name->member;
 
         have += slot < HM_MEMBERS_MAX && s->seen.standby[slot].is_streaming &&
-                s->seen.standby[slot].copy_id == pair->copies[i].copy_id;
+                s->seen.standby[slot].copy_id == name->copy_id &&
+                s->seen.standby[slot].flushed >= offset;
     }
     return have;
 }
@@ -68,7 +71,7 @@ static unsigned int attached_of(const struct service *s, const struct pair *pair
  * core decides how long one that is lost is waited for. In strict it always does. */
 static unsigned int need_of(const struct service *s, const struct pair *pair)
 {
-    unsigned int have = attached_of(s, pair);
+    unsigned int have = have_of(s, pair, 0);
 
     if (s->record.goal != DURABILITY_SYNC || s->is_need_raised || have >= pair->need)
         return pair->need;
@@ -78,7 +81,7 @@ static unsigned int need_of(const struct service *s, const struct pair *pair)
 bool rop_note_enough(struct service *s)
 {
     bool is_news =
-        s->names == NAMES_PAIR && !s->is_need_raised && attached_of(s, &s->pair) >= s->pair.need;
+        s->names == NAMES_PAIR && !s->is_need_raised && have_of(s, &s->pair, 0) >= s->pair.need;
 
     s->is_need_raised = s->is_need_raised || is_news;
     return is_news;
@@ -186,17 +189,8 @@ static void wait_for_copies(struct redis_op *op);
 static bool is_reached(const struct redis_op *op)
 {
     const struct pair *pair = &op->e.names.pair;
-    unsigned int have = 0;
 
-    for (unsigned int i = 0; i < pair->n; i++) {
-        const struct copy_name *name = &pair->copies[i];
-        uint8_t slot = name->member;
-
-        have += slot < HM_MEMBERS_MAX && op->s->seen.standby[slot].is_streaming &&
-                op->s->seen.standby[slot].copy_id == name->copy_id &&
-                op->s->seen.standby[slot].flushed >= op->offset;
-    }
-    return have >= pair->need;
+    return have_of(op->s, pair, op->offset) >= pair->need;
 }
 
 static bool are_names_in_force(const struct redis_op *op)
