@@ -210,10 +210,15 @@ def kill_backend(cluster, host):
 
 
 def end_server(cluster, host):
-    """Somebody stops the server by hand, without asking hamgr: a fast shutdown."""
-    if pid := _postmaster(cluster, host):
-        _signal(pid, signal.SIGINT)
-    return _nothing
+    """Somebody stops the server by hand, without asking hamgr: a fast shutdown. Over when it has
+    ended: Redis first waits for its replicas, seemingly whole, up to a second."""
+    pid = _postmaster(cluster, host)
+    if not pid:
+        return _nothing
+    started = lab.start_time(pid)
+    _signal(pid, signal.SIGINT)
+    return lambda: wait_until(f'the server of {host.name} has ended',
+                              lambda: lab.start_time(pid) != started, 60)
 
 
 def stop_postmaster(cluster, host):

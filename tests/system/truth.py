@@ -179,7 +179,7 @@ def daemons(cluster):
 # --- words ------------------------------------------------------------------------------------------
 
 # Warnings that only tell what the campaign has just done.
-PASSING = re.compile(r'stood still for|set aside: |: full in \d')
+PASSING = re.compile(r'stood still for|set aside: |: full in \d|server ended \d+ times in a row')
 
 
 def warnings(cluster):
