@@ -237,6 +237,12 @@ static uint32_t priority_of(const struct seen *s)
     return (uint32_t)(priority < PRIORITY_WORST ? priority : PRIORITY_WORST);
 }
 
+/* The record names it, and clients were not told of it yet. */
+static bool is_being_promoted(const struct sentinel_view *v, const struct record *r, uint8_t slot)
+{
+    return slot == r->holder && v->epoch != r->epoch;
+}
+
 /* Remembers since when a copy is as it is. */
 static void note_peer(struct sentinel_view *v, const struct record *r, uint8_t slot,
                       const struct seen *seen, hm_ms now_ms)
@@ -248,10 +254,9 @@ static void note_peer(struct sentinel_view *v, const struct record *r, uint8_t s
      */
     bool is_up = is_standby && (seen->is_streaming || (is_known && v->peer[slot].is_up));
     bool is_linked = is_standby && seen->is_streaming;
-    bool is_being_promoted = slot == r->holder && v->epoch != r->epoch;
     enum model_role was = v->peer[slot].reported;
 
-    if (is_being_promoted && seen->copy == COPY_PRIMARY)
+    if (is_being_promoted(v, r, slot) && seen->copy == COPY_PRIMARY)
         return; /* it is the next master, and no standby that fails */
 
     if (!is_known) {
@@ -283,6 +288,7 @@ static void fill_replica(const struct sentinel_view *v, const struct sentinel_vi
         seen->follows < HM_MEMBERS_MAX && r->member[seen->follows].role == ROLE_DB;
 
     *ret = (struct model_replica){ .is_up = v->peer[slot].is_up,
+                                   .is_promoted = is_being_promoted(v, r, slot),
                                    .changed_ms = v->peer[slot].changed_ms,
                                    .heard_ms = seen->heard_ms,
                                    .reported = v->peer[slot].reported,

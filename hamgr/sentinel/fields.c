@@ -83,18 +83,28 @@ void put_master(struct resp_out *o, const struct model *all, const struct model_
     put_number(o, "parallel-syncs", m->replicas_n > 0 ? m->replicas_n : 1);
 }
 
+/* Whoever is told of one that becomes the master, and begins to read there, would do so for ever:
+ * the libraries that do not look at the role have no word but "s_down" to stay away. */
+static const char *flags_of_replica(const struct model_replica *r)
+{
+    if (!r->is_up)
+        return "s_down,slave,disconnected";
+    return r->is_promoted ? "s_down,slave,promoted" : "slave";
+}
+
 void put_replica(struct resp_out *o, const struct model_master *m, const struct model_replica *r,
                  hm_ms now_ms)
 {
+    bool is_down = !r->is_up || r->is_promoted;
     char name[MODEL_PLACE_TEXT];
 
     model_place_text(&r->at, name);
-    resp_put_map(o, FIELDS_OF_REPLICA + (r->is_up ? 0u : 1u));
+    resp_put_map(o, FIELDS_OF_REPLICA + (is_down ? 1u : 0u));
     put_field(o, "name", name);
     put_place(o, &r->at, r->run_id);
-    put_field(o, "flags", r->is_up ? "slave" : "s_down,slave,disconnected");
+    put_field(o, "flags", flags_of_replica(r));
     put_link(o, r->is_up, r->heard_ms, now_ms);
-    if (!r->is_up)
+    if (is_down)
         put_since(o, "s-down-time", r->changed_ms, now_ms);
     put_number(o, "down-after-milliseconds", (uint64_t)m->down_after_ms);
     put_since(o, "info-refresh", r->heard_ms, now_ms);

@@ -31,6 +31,7 @@ struct model_replica {
     struct model_place at;
     char run_id[MODEL_ID_SIZE]; /* of this run of the server; "": not known */
     bool is_up;                 /* it answers, and its data may be read */
+    bool is_promoted;           /* it is becoming the master: nobody may begin to read there */
     hm_ms changed_ms;           /* since when it is up or down */
     hm_ms heard_ms;             /* as above */
     enum model_role reported;   /* the role that it was seen in last ... */

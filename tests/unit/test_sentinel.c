@@ -289,6 +289,18 @@ static void a_replica_has_all_its_fields(void **state)
     assert_int_equal(strncmp(said("SENTINEL REPLICAS cache"), "*2\n%22\n", 7), 0);
 }
 
+/* For those that connect without a look at the role. Nothing failed, so no event tells of it. */
+static void nobody_is_sent_to_a_replica_that_becomes_the_master(void **state)
+{
+    const char *reply;
+
+    (void)state;
+    model.master[0].replica[0].is_promoted = true;
+    reply = said("SENTINEL SLAVES cache");
+    assert_int_equal(strncmp(reply, "*2\n*44\n", 7), 0);
+    assert_string_equal(field(reply, "flags"), "s_down,slave,promoted");
+}
+
 static void only_sentinels_that_answer_are_listed(void **state)
 {
     const char *reply = said("SENTINEL SENTINELS cache");
@@ -457,6 +469,7 @@ int main(void)
         TEST(an_address_is_told_by_the_name),
         TEST(a_master_has_all_its_fields),
         TEST(a_replica_has_all_its_fields),
+        TEST(nobody_is_sent_to_a_replica_that_becomes_the_master),
         TEST(only_sentinels_that_answer_are_listed),
         TEST(the_quorum_is_that_of_the_voters),
         TEST(nobody_gets_a_vote),

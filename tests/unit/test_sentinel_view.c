@@ -244,10 +244,13 @@ static void this_member_is_told_when_its_own_gate_is_open(void **state)
     core.is_chosen = true;
     is_told("10.0.0.1", false, false, true);
     assert_true(master.replica[0].is_up); /* the next master is no standby that fails */
+    assert_true(master.replica[0].is_promoted);
+    assert_false(master.replica[1].is_promoted);
     assert_int_equal(master.replica[0].reported, MODEL_ROLE_SLAVE);
     service.is_gate_open = true;
     is_told("10.0.0.2", false, false, false);
     assert_true(master.is_planned);
+    assert_false(master.replica[0].is_promoted || master.replica[1].is_promoted);
     assert_string_equal(master.by, "00000000000000c100000000000000a100000000");
     core.valid_until_ms = now_ms - 1;
     is_told("10.0.0.2", true, true, false);
