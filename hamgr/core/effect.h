@@ -120,5 +120,7 @@ struct core_effects {
 const char *core_effect_name(enum core_effect_type type);
 bool effect_is_copy_operation(enum core_effect_type type);
 bool effect_can_be_given_up(enum core_effect_type type);
+/* Of two copy operations: they ask for the same, and only their ids differ. */
+bool effect_is_same(const struct core_effect *a, const struct core_effect *b);
 
 #endif

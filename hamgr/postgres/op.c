@@ -522,17 +522,6 @@ void op_run(struct op *op, const char *const *argv, const char *const *env, hm_m
 /* --- the door ----------------------------------------------------------------------------------
  */
 
-static bool is_same(const struct core_effect *a, const struct core_effect *b)
-{
-    if (a->type != b->type)
-        return false;
-    if (a->type == DO_SET_NAMES || a->type == DO_MARKER)
-        return a->names.names == b->names.names &&
-               pair_digest(&a->names.pair) == pair_digest(&b->names.pair);
-    return a->copy.member == b->copy.member && a->copy.timeline == b->copy.timeline &&
-           a->copy.epoch == b->copy.epoch && a->copy.upto.offset == b->copy.upto.offset;
-}
-
 static const struct op_kind *kind_of(enum core_effect_type type)
 {
     for (size_t i = 0; i < HM_ARRAY_LEN(kinds); i++)
@@ -555,7 +544,7 @@ static struct op *new_op(struct service *s, const struct core_effect *e)
 void postgres_carry_out(struct service *s, const struct core_effect *e)
 {
     HM_BUG_ON(kind_of(e->type) == NULL);
-    if (s->op != NULL && is_same(&s->op->e, e)) {
+    if (s->op != NULL && effect_is_same(&s->op->e, e)) {
         s->op->e.op = e->op;
         return;
     }

@@ -313,17 +313,6 @@ uint64_t rop_role_offset(const redisReply *reply)
 
 /* --- the door --------------------------------------------------------------------------------- */
 
-static bool is_same(const struct core_effect *a, const struct core_effect *b)
-{
-    if (a->type != b->type)
-        return false;
-    if (a->type == DO_SET_NAMES || a->type == DO_MARKER)
-        return a->names.names == b->names.names &&
-               pair_digest(&a->names.pair) == pair_digest(&b->names.pair);
-    return a->copy.member == b->copy.member && a->copy.timeline == b->copy.timeline &&
-           a->copy.epoch == b->copy.epoch && a->copy.upto.offset == b->copy.upto.offset;
-}
-
 static const struct rop_kind *kind_of(enum core_effect_type type)
 {
     for (size_t i = 0; i < HM_ARRAY_LEN(kinds); i++)
@@ -346,7 +335,7 @@ static struct redis_op *new_op(struct service *s, const struct core_effect *e)
 void redis_carry_out(struct service *s, const struct core_effect *e)
 {
     HM_BUG_ON(kind_of(e->type) == NULL);
-    if (s->op != NULL && is_same(&s->op->e, e)) {
+    if (s->op != NULL && effect_is_same(&s->op->e, e)) {
         s->op->e.op = e->op;
         return;
     }

@@ -367,6 +367,28 @@ static void only_what_waits_or_is_set_again_can_be_given_up(void **state)
     assert_false(effect_is_copy_operation(DO_REPOINT));
 }
 
+static void operations_are_the_same_when_they_ask_for_the_same_whatever_their_ids(void **state)
+{
+    struct core_effect a = { .type = DO_FOLLOW, .op = 1, .copy = { .member = 2, .epoch = 7 } };
+    struct core_effect b = { .type = DO_FOLLOW, .op = 2, .copy = { .member = 2, .epoch = 7 } };
+    struct core_effect c = { .type = DO_SET_NAMES, .op = 3, .names = { .names = NAMES_PAIR } };
+    struct core_effect d = c;
+
+    (void)state;
+    assert_true(effect_is_same(&a, &b));
+    b.copy.upto.offset = 1;
+    assert_false(effect_is_same(&a, &b));
+    b = a;
+    b.type = DO_FETCH;
+    assert_false(effect_is_same(&a, &b));
+    assert_true(effect_is_same(&c, &d));
+    d.names.pair.need = 1;
+    assert_false(effect_is_same(&c, &d));
+    d = c;
+    d.names.names = NAMES_EMPTY;
+    assert_false(effect_is_same(&c, &d));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, make_world)
@@ -389,6 +411,7 @@ int main(void)
         TEST(a_forgotten_operation_is_taken_for_none),
         TEST(names_exist_for_all_and_only_for_these),
         TEST(only_what_waits_or_is_set_again_can_be_given_up),
+        TEST(operations_are_the_same_when_they_ask_for_the_same_whatever_their_ids),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
