@@ -11,6 +11,7 @@
 #include "postgres/conn.h"
 #include "postgres/notes.h"
 #include "postgres/room.h"
+#include "probe/waiters.h"
 
 struct op;       /* op.c: an operation on the copy */
 struct probe;    /* probe.c */
@@ -59,8 +60,8 @@ struct service {
 };
 
 /* Probes anew, then calls `then` with the finding in s->seen (and the host's on_copy, too): what an
- * operation ends with. then may be NULL. Operations may queue several. */
-void postgres_look(struct service *s, void (*then)(struct service *s, void *ctx), void *ctx);
+ * operation ends with. Operations may queue several. */
+void postgres_look(struct service *s, waiters_told *then, void *ctx);
 
 /* Changes the notes durably in the worker, then calls `then` on the loop. */
 void postgres_note(struct service *s, const struct notes *changed,

@@ -252,13 +252,12 @@ static void begin(struct op *op)
 /* --- what steps ask for ------------------------------------------------------------------------
  */
 
-static void looked(struct service *s, void *ctx)
+static void looked(void *ctx)
 {
     struct op_call *call = ctx;
     op_step *then = call->then;
     struct op *op = end_call(call);
 
-    (void)s;
     if (op != NULL)
         then(op);
 }

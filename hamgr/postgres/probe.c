@@ -304,8 +304,6 @@ static void on_patience(evutil_socket_t fd, short what, void *arg)
 
 static void begin(struct probe *p)
 {
-    struct waiter **last = &p->later;
-
     p->round++;
     p->taken_at_ms = clock_boot_ms();
     p->tries = 0;
@@ -314,11 +312,7 @@ static void begin(struct probe *p)
     p->is_again = false;
     (void)evtimer_del(p->tick);
     probe_arm(p->patience, hm_min_ms(SUSPICION_MS, timeout_ms(p)));
-    while (*last != NULL) /* the newest stands first in both lists */
-        last = &(*last)->next;
-    *last = p->due;
-    p->due = p->later;
-    p->later = NULL;
+    waiters_begin(&p->waiters);
     probe_dir_look(p);
     if (p->pidfd < 0 || is_suspect(p)) {
         p->phase = PROBE_FILES;
@@ -345,16 +339,9 @@ void probe_look(struct probe *p)
         probe_arm(p->tick, 0);
 }
 
-void postgres_look(struct service *s, void (*then)(struct service *s, void *ctx), void *ctx)
+void postgres_look(struct service *s, waiters_told *then, void *ctx)
 {
-    struct waiter *w = then != NULL ? calloc(1, sizeof *w) : NULL;
-
-    if (w != NULL) {
-        w->then = then;
-        w->ctx = ctx;
-        w->next = s->probe->later;
-        s->probe->later = w;
-    }
+    waiters_add(&s->probe->waiters, then, ctx);
     probe_look(s->probe);
 }
 
@@ -402,16 +389,6 @@ enum hm_rc probe_new(struct service *s, struct probe **ret, struct hm_err *err)
     return HM_OK;
 }
 
-static void free_waiters(struct waiter *w)
-{
-    while (w != NULL) {
-        struct waiter *next = w->next;
-
-        free(w);
-        w = next;
-    }
-}
-
 void probe_free(struct probe *p)
 {
     if (p == NULL)
@@ -425,8 +402,7 @@ void probe_free(struct probe *p)
         event_free(p->tick);
     if (p->patience != NULL)
         event_free(p->patience);
-    free_waiters(p->due);
-    free_waiters(p->later);
+    waiters_done(&p->waiters);
     probe_dir_done(p);
     free(p->files_job);
     free(p->end_job);

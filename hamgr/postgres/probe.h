@@ -53,12 +53,6 @@ struct log_end {
     char why[200];
 };
 
-struct waiter {
-    struct waiter *next;
-    void (*then)(struct service *s, void *ctx);
-    void *ctx;
-};
-
 struct probe {
     struct service *s;
     struct event *tick;     /* owned: the next round */
@@ -69,14 +63,14 @@ struct probe {
     enum probe_phase phase;
     hm_ms taken_at_ms;
     uint64_t round;
-    uint64_t files_round;       /* in which the newest look at files was asked for */
-    bool is_again;              /* something happened during this round */
-    bool has_scanned;           /* in this round, while asking */
-    bool was_stopped;           /* by hamgr-fence, when this round began */
-    unsigned int tries;         /* of this round, to reach the server */
-    uint64_t asked, answered;   /* questions on the watch connection, ever */
-    uint64_t question;          /* the one of this round */
-    struct waiter *due, *later; /* owned: served by this round, by the next one */
+    uint64_t files_round;     /* in which the newest look at files was asked for */
+    bool is_again;            /* something happened during this round */
+    bool has_scanned;         /* in this round, while asking */
+    bool was_stopped;         /* by hamgr-fence, when this round began */
+    unsigned int tries;       /* of this round, to reach the server */
+    uint64_t asked, answered; /* questions on the watch connection, ever */
+    uint64_t question;        /* the one of this round */
+    struct waiters waiters;   /* owned */
 
     bool is_job_out; /* of the worker */
     bool is_history_out;

@@ -6,7 +6,6 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Between two looks at a server that starts: what waits for it should not wait longer. */
@@ -55,35 +54,6 @@ static uint64_t unnamed_server(const struct probe *p)
     uint64_t id = p->server_id ^ p->postmaster_id * 0x9e3779b97f4a7c15u;
 
     return id != 0 ? id : 1;
-}
-
-static struct waiter *reversed(struct waiter *w)
-{
-    struct waiter *first = NULL;
-
-    while (w != NULL) {
-        struct waiter *next = w->next;
-
-        w->next = first;
-        first = w;
-        w = next;
-    }
-    return first;
-}
-
-static void tell_waiters(struct probe *p)
-{
-    struct waiter *w = reversed(p->due);
-
-    p->due = NULL;
-    while (w != NULL) {
-        struct waiter *next = w->next;
-
-        if (w->then != NULL)
-            w->then(p->s, w->ctx);
-        free(w);
-        w = next;
-    }
 }
 
 /* What is about to change is looked at more often. */
@@ -170,7 +140,7 @@ void probe_finish(struct probe *p, const struct copy *found)
     p->is_again = false;
     s->config.host.on_copy(s->config.host.ctx, &s->seen);
     postgres_keep_signal(s);
-    tell_waiters(p);
+    waiters_tell(&p->waiters);
 }
 
 /* It runs, and does not tell what it is. */

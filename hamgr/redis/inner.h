@@ -15,6 +15,7 @@
 
 #include "adapter/service.h"
 #include "adapter/worker.h"
+#include "probe/waiters.h"
 #include "redis/hosts.h"
 #include "redis/info.h"
 #include "redis/rconn.h"
@@ -75,8 +76,8 @@ struct service {
 enum hm_rc redis_probe_new(struct service *s, struct hm_err *err) HM_MUST_CHECK; /* s->probe */
 void redis_probe_free(struct service *s);
 /* Probes anew, then calls `then` with the finding in s->seen (and the host's on_copy, too): what an
- * operation ends with. then may be NULL. Operations may queue several. */
-void redis_look(struct service *s, void (*then)(struct service *s, void *ctx), void *ctx);
+ * operation ends with. Operations may queue several. */
+void redis_look(struct service *s, waiters_told *then, void *ctx);
 /* The fence helper reported something new. */
 void redis_probe_note_fence(struct service *s);
 /* Why it does not answer, or not as it should; "": it does. Borrowed. */

@@ -226,11 +226,10 @@ static void begin(struct redis_op *op)
 
 /* --- what steps ask for ----------------------------------------------------------------------- */
 
-static void looked(struct service *s, void *ctx)
+static void looked(void *ctx)
 {
     struct redis_op *op = ctx;
 
-    (void)s;
     if (rop_is_called_back(op))
         op->on_look(op);
 }

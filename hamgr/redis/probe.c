@@ -276,18 +276,12 @@ static void on_patience(evutil_socket_t fd, short what, void *arg)
 
 void redis_probe_begin(struct redis_probe *p)
 {
-    struct waiter **last = &p->later;
-
     p->taken_at_ms = clock_boot_ms();
     p->tries = 0;
     p->is_again = false;
     (void)evtimer_del(p->tick);
     redis_probe_arm(p->patience, hm_min_ms(SUSPICION_MS, timeout_ms(p)));
-    while (*last != NULL) /* the newest stands first in both lists */
-        last = &(*last)->next;
-    *last = p->due;
-    p->due = p->later;
-    p->later = NULL;
+    waiters_begin(&p->waiters);
     if (redis_probe_is_suspended(p))
         redis_probe_finish_suspended(p);
     else
@@ -311,16 +305,9 @@ void redis_probe_look(struct redis_probe *p)
         redis_probe_arm(p->tick, 0);
 }
 
-void redis_look(struct service *s, void (*then)(struct service *s, void *ctx), void *ctx)
+void redis_look(struct service *s, waiters_told *then, void *ctx)
 {
-    struct waiter *w = then != NULL ? calloc(1, sizeof *w) : NULL;
-
-    if (w != NULL) {
-        w->then = then;
-        w->ctx = ctx;
-        w->next = s->probe->later;
-        s->probe->later = w;
-    }
+    waiters_add(&s->probe->waiters, then, ctx);
     redis_probe_look(s->probe);
 }
 
@@ -355,16 +342,6 @@ enum hm_rc redis_probe_new(struct service *s, struct hm_err *err)
     return HM_OK;
 }
 
-static void free_waiters(struct waiter *w)
-{
-    while (w != NULL) {
-        struct waiter *next = w->next;
-
-        free(w);
-        w = next;
-    }
-}
-
 void redis_probe_free(struct service *s)
 {
     struct redis_probe *p = s->probe;
@@ -376,8 +353,7 @@ void redis_probe_free(struct service *s)
         event_free(p->tick);
     if (p->patience != NULL)
         event_free(p->patience);
-    free_waiters(p->due);
-    free_waiters(p->later);
+    waiters_done(&p->waiters);
     free(p);
     s->probe = NULL;
 }

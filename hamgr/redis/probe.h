@@ -24,24 +24,18 @@ enum { PROBE_TEXT_MAX = 16384 };
 
 #define REDIS_DEATHS_APART_MS 60000
 
-struct waiter {
-    struct waiter *next;
-    void (*then)(struct service *s, void *ctx);
-    void *ctx;
-};
-
 struct redis_probe {
     struct service *s;
     struct event *tick;     /* owned: the next round */
     struct event *patience; /* owned: of this round */
     enum probe_phase phase;
     hm_ms taken_at_ms;
-    bool is_again;              /* something happened during this round */
-    unsigned int tries;         /* of this round, to reach the server */
-    uint64_t asked, answered;   /* questions on the watch connection, ever */
-    uint64_t first, last;       /* those of this round; 0: it has not asked yet */
-    struct waiter *due, *later; /* owned: served by this round, by the next one */
-    size_t size;                /* of what was answered in this round */
+    bool is_again;            /* something happened during this round */
+    unsigned int tries;       /* of this round, to reach the server */
+    uint64_t asked, answered; /* questions on the watch connection, ever */
+    uint64_t first, last;     /* those of this round; 0: it has not asked yet */
+    struct waiters waiters;   /* owned */
+    size_t size;              /* of what was answered in this round */
     char text[PROBE_TEXT_MAX];
 
     /* The main process, while it lives: that of s->notes. */

@@ -6,7 +6,6 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Between two looks at a server that starts: what waits for it should not wait longer. */
@@ -90,35 +89,6 @@ static uint64_t server_id(const struct redis_probe *p)
     return info_copy_id("", (uint64_t)p->silent_since_ms);
 }
 
-static struct waiter *reversed(struct waiter *w)
-{
-    struct waiter *first = NULL;
-
-    while (w != NULL) {
-        struct waiter *next = w->next;
-
-        w->next = first;
-        first = w;
-        w = next;
-    }
-    return first;
-}
-
-static void tell_waiters(struct redis_probe *p)
-{
-    struct waiter *w = reversed(p->due);
-
-    p->due = NULL;
-    while (w != NULL) {
-        struct waiter *next = w->next;
-
-        if (w->then != NULL)
-            w->then(p->s, w->ctx);
-        free(w);
-        w = next;
-    }
-}
-
 /* What is about to change is looked at more often. */
 static hm_ms next_look_ms(const struct redis_probe *p, const struct copy *c)
 {
@@ -157,7 +127,7 @@ void redis_probe_finish(struct redis_probe *p, const struct copy *found)
     redis_probe_arm(p->tick, next_look_ms(p, found));
     p->is_again = false;
     s->config.host.on_copy(s->config.host.ctx, &s->seen);
-    tell_waiters(p);
+    waiters_tell(&p->waiters);
 }
 
 void redis_probe_tell_concern(const struct redis_probe *p, char *buffer, size_t size)
