@@ -271,7 +271,7 @@ static bool is_order_to_write(const struct core *c, const struct record *r)
 }
 
 /* A switchover that cannot go on is taken out of the record. */
-static bool is_switchover_over(struct core *c, const struct record *r)
+bool core_is_switchover_over(const struct core *c, const struct record *r)
 {
     if (r->switchover.phase == SWITCH_NONE)
         return false;
@@ -294,7 +294,7 @@ enum change_kind core_change_wanted(struct core *c)
         return CHANGE_PAIRS;
     if (is_durability_to_change(c, r))
         return CHANGE_DURABILITY;
-    if (is_switchover_over(c, r))
+    if (core_is_switchover_over(c, r))
         return CHANGE_SWITCH_OFF;
     if (is_last_known_old(c, r))
         return CHANGE_LAST_KNOWN;

@@ -418,7 +418,8 @@ static void want_holder(struct core *c)
 }
 
 /* A server that stops waits for its standbys, and cannot be called back. If the successor is lost
- * meanwhile, waiting for it only makes the outage longer. */
+ * meanwhile, waiting for it only makes the outage longer. The stop of a Redis waits for a moment
+ * only, and fails then without harm; to kill it would be to lose what is in its memory. */
 static bool has_time_to_stop(struct core *c)
 {
     const struct switchover *s = &core_known(c)->switchover;
@@ -428,7 +429,7 @@ static bool has_time_to_stop(struct core *c)
     if (s->phase == SWITCH_NONE ||
         core_due(c, c->since_ms + CORE_STOP_HEARTBEATS * core_heartbeat_ms(c)))
         return false;
-    if (!core_due(c, c->since_ms + ttl_ms))
+    if (is_redis(c) || !core_due(c, c->since_ms + ttl_ms))
         return true;
     g = view_recent(&c->view, s->to, c->now_ms - ttl_ms);
     return g != NULL && g->sees_majority;
@@ -442,7 +443,7 @@ static void want_fenced(struct core *c)
 
     if (guard_is_fenced(c))
         return;
-    if (guard_successor_is_lost(c)) {
+    if (guard_successor_is_lost(c) && !is_redis(c)) {
         core_fence_holder(c);
         if (core_is_operating(c, DO_STOP))
             c->op.type = DO_SEND; /* it waits for what nobody will confirm */
@@ -450,7 +451,7 @@ static void want_fenced(struct core *c)
             core_kill_copy(c);
         return;
     }
-    if (may_stop && c->copy.is_healthy && c->copy.state == COPY_PRIMARY && c->op_failed != DO_STOP)
+    if (may_stop && c->copy.is_healthy && c->copy.state == COPY_PRIMARY && !core_has_stop_failed(c))
         (void)core_ask_copy(c, DO_STOP, 0);
     if (may_stop && core_is_operating(c, DO_STOP)) {
         core_fence_holder(c);

@@ -129,7 +129,10 @@ static void end_order(struct core *c, enum core_state before)
 {
     if (before == ST_HANDOVER && c->order.kind == ORDER_SWITCHOVER)
         core_drop_order(c, HM_FAILED,
-                        "the named member is not heard any more: the primary goes on");
+                        c->moves[c->moves_n - 1].rule == RULE_NOT_GIVEN
+                            ? "the named member could not be given everything: the primary goes "
+                              "on, and its log says why"
+                            : "the named member is not heard any more: the primary goes on");
     else if (before == ST_HOLDER_CHANGE && c->has_write_failed && c->order.kind != ORDER_NONE &&
              c->draft.last_order == c->order.id && core_known(c)->last_order != c->order.id)
         core_drop_order(c, HM_FAILED,

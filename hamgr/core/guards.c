@@ -410,7 +410,7 @@ bool guard_switchover_is_ready(struct core *c)
 {
     const struct record *r = core_known(c);
 
-    return may_act(c) && r->switchover.phase == SWITCH_PREPARED &&
+    return may_act(c) && r->switchover.phase == SWITCH_PREPARED && !core_is_switchover_over(c, r) &&
            c->checkpoint_done == r->switchover.order && core_can_succeed(c, r->switchover.to) &&
            core_streams_to(c, r->switchover.to);
 }
@@ -450,9 +450,11 @@ bool guard_is_fenced(struct core *c)
            c->copy.state == COPY_REBUILDING || c->copy.state == COPY_SUSPENDED;
 }
 
+/* The stop of a Redis leaves it suspended, because its data end with it. */
 static bool is_stopped(const struct core *c)
 {
-    return c->copy.state == COPY_DOWN && !core_is_operating(c, DO_STOP);
+    return (c->copy.state == COPY_DOWN || (is_redis(c) && c->copy.state == COPY_SUSPENDED)) &&
+           !core_is_operating(c, DO_STOP);
 }
 
 /* The member that a switchover names fell silent, and this one has not begun to fence its copy.
@@ -474,6 +476,15 @@ bool guard_successor_is_lost(struct core *c)
 bool guard_goes_on_alone(struct core *c)
 {
     return is_stopped(c) && guard_successor_is_lost(c);
+}
+
+/* The stop of a Redis that fails has ended nothing, and writes go on already. One of PostgreSQL
+ * cannot be called back. */
+bool guard_cannot_give_away(struct core *c)
+{
+    return is_redis(c) && core_has_stop_failed(c) &&
+           core_known(c)->switchover.phase != SWITCH_NONE && c->copy.state == COPY_PRIMARY &&
+           c->fence_asked != FENCE_SUSPENDED;
 }
 
 bool guard_may_stand_again(struct core *c)

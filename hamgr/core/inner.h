@@ -78,6 +78,8 @@ void core_want_copy(struct core *c);
 /* operate.c */
 /* Asks for an operation on the copy unless it is under way or was just refused. */
 struct core_effect *core_ask_copy(struct core *c, enum core_effect_type type, uint64_t detail);
+/* The stop was tried in vain since this attempt to give the lease away began. */
+bool core_has_stop_failed(const struct core *c);
 /* Rewind or clone. */
 bool core_is_rebuild(enum core_effect_type type);
 /* Its turn has come: what it had is being made anew, or was stopped for that. */
@@ -141,6 +143,8 @@ enum change_kind {
     CHANGE_LAST_KNOWN,
 };
 enum change_kind core_change_wanted(struct core *c);
+/* The switchover of the record cannot go on: nobody waits for it any more. */
+bool core_is_switchover_over(const struct core *c, const struct record *r);
 void core_change_build(struct core *c, enum change_kind kind);
 void core_takeover_build(struct core *c);
 void core_force_build(struct core *c);

@@ -18,6 +18,11 @@ bool core_is_operating(const struct core *c, enum core_effect_type type)
     return c->op.type == type;
 }
 
+bool core_has_stop_failed(const struct core *c)
+{
+    return c->op_failed == DO_STOP && c->op_failures > 0 && c->op_ended_ms >= c->since_ms;
+}
+
 static bool is_idle(struct core *c)
 {
     if (c->op.type == DO_SEND)

@@ -113,6 +113,7 @@ const struct rule rules[] = {
     ROW(140, ST_HANDOVER,       lease_is_lost,           ST_STANDING,       "the lease could not be renewed in time"),
     ROW(141, ST_HANDOVER,       is_fenced,               ST_RELEASED,       "its copy can acknowledge nothing any more"),
     ROW(142, ST_HANDOVER,       goes_on_alone,           ST_HOLDER,         "the member that should take over fell silent: it goes on itself"),
+    ROW(143, ST_HANDOVER,       cannot_give_away,        ST_HOLDER,         "its successor could not be given everything: it goes on itself"),
     ROW(149, ST_HANDOVER,       always,                  ST_HANDOVER,       "it fences its copy to give the lease away"),
 
     ROW(150, ST_RELEASED,       holder_is_heard,         ST_FOLLOWING,      "a holder was heard"),
@@ -137,7 +138,7 @@ static const struct rule *first_row(unsigned state)
         [ST_OBSERVING] = 9,      [ST_OUTSIDE] = 10,  [ST_FOLLOWING] = 12, [ST_STANDING] = 14,
         [ST_PREVOTE] = 26,       [ST_PREPARE] = 33,  [ST_FREEZE] = 41,    [ST_YIELD] = 48,
         [ST_FETCH] = 54,         [ST_ACCEPT] = 58,   [ST_HOLDER] = 63,    [ST_HOLDER_PREPARE] = 73,
-        [ST_HOLDER_CHANGE] = 79, [ST_HANDOVER] = 84, [ST_RELEASED] = 88,  [ST_RESCUE] = 91,
+        [ST_HOLDER_CHANGE] = 79, [ST_HANDOVER] = 84, [ST_RELEASED] = 89,  [ST_RESCUE] = 92,
     };
 
     return &rules[first[state]];

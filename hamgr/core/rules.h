@@ -11,7 +11,8 @@
 #define RULE_NAMED 39     /* from here on the rows only wait for others: the member could stand */
 #define RULE_FORBIDDEN 63 /* the record adopted names a reason that will not pass soon */
 #define RULE_BEHIND 72
-#define RULE_DEFER 52        /* the row whose way back to standing is no failure */
+#define RULE_DEFER 52 /* the row whose way back to standing is no failure */
+#define RULE_NOT_GIVEN 143
 #define ST_ANY CORE_STATES_N /* a row for every state but the one it leads to */
 
 typedef bool guard(struct core *c);
@@ -86,6 +87,7 @@ const struct rule *rule_find(uint16_t id);
     X(own_voter_fails)                                                                             \
     X(successor_is_lost)                                                                           \
     X(goes_on_alone)                                                                               \
+    X(cannot_give_away)                                                                            \
     X(may_stand_again)
 
 #define X(name) bool guard_##name(struct core *c);

@@ -19,7 +19,22 @@ static int64_t stop_redis(struct sim *w, unsigned int service, unsigned int host
     return OP_ENDS_WELL;
 }
 
-/* Everything is streamed to those that are connected, for a bounded time. */
+/* The member that a planned change names, if any, has all that is here. */
+static bool has_successor_all(struct sim *w, unsigned int service, unsigned int host)
+{
+    const struct sim_db *db = SIM_DB(w, service, host);
+    const struct record *r =
+        sim_core_is_alive(w, host) ? core_record(&w->node[service][host].core) : NULL;
+    uint8_t to;
+
+    if (r == NULL || r->switchover.phase == SWITCH_NONE)
+        return true;
+    to = sim_slot_host(w, service, host, r->switchover.to);
+    return to != SIM_NOWHERE && db->sender[to].is_connected && db->sender[to].flushed >= db->end;
+}
+
+/* Everything is streamed to those that are connected, for a bounded time. A Redis goes on if its
+ * successor does not get all of it. */
 int64_t sim_op_stop(struct sim *w, unsigned int service, unsigned int host)
 {
     struct sim_db *db = SIM_DB(w, service, host);
@@ -47,7 +62,7 @@ int64_t sim_op_stop(struct sim *w, unsigned int service, unsigned int host)
                 return 1000;
     }
     if (w->plan.kind[service] == SERVICE_REDIS && db->run == RUN_PRIMARY)
-        return stop_redis(w, service, host);
+        return has_successor_all(w, service, host) ? stop_redis(w, service, host) : OP_FAILS;
     sim_server_end(w, service, host, false, true);
     return OP_ENDS_WELL;
 }

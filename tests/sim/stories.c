@@ -165,6 +165,18 @@ static const struct story stories[] = {
       3, 0, DURABILITY_ASYNC, SERVICE_REDIS,
       { { 100, FAULT_ISOLATED, 1, 700, ORDER_NONE }, { 780, FAULT_HOST_LOST, 0, 8000, ORDER_NONE } },
       1, 1, 1, 2700, false, 0, 0, 0, 2 },
+    { "redis-switchover-to-the-dead", "the successor has just died: the primary goes on, and keeps its data",
+      2, 1, DURABILITY_ASYNC, SERVICE_REDIS,
+      { { 100, FAULT_HOST_LOST, 1, 9000, ORDER_NONE }, { 110, FAULT_NONE, 0, 0, ORDER_SWITCHOVER } },
+      0, 0, 0, 2200, false, 0, 0, 0, 0 },
+    { "redis-switchover-to-the-cut-off", "the same in sync, where the successor is only cut off",
+      2, 1, DURABILITY_SYNC, SERVICE_REDIS,
+      { { 100, FAULT_ISOLATED, 1, 9000, ORDER_NONE }, { 110, FAULT_NONE, 0, 0, ORDER_SWITCHOVER } },
+      0, 0, 0, 2500, false, 0, 0, 0, 0 },
+    { "redis-switchover-to-the-deaf", "the successor does not hear that it was given everything",
+      2, 1, DURABILITY_SYNC, SERVICE_REDIS,
+      { { 100, FAULT_DEAF, 1, 9000, ORDER_NONE }, { 110, FAULT_NONE, 0, 0, ORDER_SWITCHOVER } },
+      0, 0, 0, 2500, false, 0, 0, 0, 0 },
 };
 /* clang-format on */
 

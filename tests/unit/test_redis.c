@@ -193,6 +193,87 @@ static void who_loses_its_data_after_the_freeze_does_not_take_over(void **state)
     assert_int_equal(core_record(&t.core)->epoch, record.epoch);
 }
 
+/* --- giving away -------------------------------------------------------------------------------
+ */
+
+/* db1 leads, and gives itself away to db2; how that goes is for the test to say. */
+static void switches_over(void)
+{
+    leads_as_db1();
+    t.stuck = 1u << DO_STOP;
+    t.copy.standby[DB2].is_streaming = true;
+    t.copy.standby[DB2].copy_id = told_copy_id(DB2);
+    told_run(&t, t.now_ms + 100);
+    (void)told_order(&t, (struct order){ .kind = ORDER_SWITCHOVER, .id = 5, .member = DB2 });
+    told_run(&t, t.now_ms + 300);
+    assert_string_equal(core_state_name(t.core.state), "handover");
+    assert_int_equal(t.asked[DO_STOP], 1);
+}
+
+static void stop_ends(bool is_ok)
+{
+    struct core_event ev = { .type = ON_DONE };
+
+    t.copy.taken_at_ms = t.now_ms;
+    ev.done.op = t.last[DO_STOP].op;
+    ev.done.is_ok = is_ok;
+    ev.done.copy = t.copy;
+    ev.at_ms = t.now_ms;
+    t.stuck = 0;
+    (void)told_feed(&t, &ev);
+}
+
+static void goes_on_unharmed(void)
+{
+    told_run(&t, t.now_ms + 300);
+    assert_string_equal(core_state_name(t.core.state), "holder");
+    assert_int_equal(t.asked[DO_KILL] + t.asked[DO_START], 0);
+    assert_int_equal(t.sent[MSG_RELEASE], 0);
+    assert_int_equal(t.last[DO_REPLY].reply.rc, HM_FAILED);
+    assert_int_equal(core_record(&t.core)->switchover.phase, SWITCH_NONE);
+    assert_int_equal(t.asked[DO_STOP], 1);
+}
+
+/* What is in its memory would be lost with it: the stop is waited for, which takes a moment. */
+static void a_switchover_that_fails_kills_nothing(void **state)
+{
+    (void)state;
+    switches_over();
+    t.deaf = 1u << DB2;
+    told_run(&t, t.core.since_ms + TOLD_TTL_MS + 300);
+    assert_string_equal(core_state_name(t.core.state), "handover");
+    assert_int_equal(t.asked[DO_KILL], 0);
+    stop_ends(false);
+    assert_true(told_has(&t, "handover -> holder: its successor could not be given everything"));
+    goes_on_unharmed();
+}
+
+static void a_switchover_that_fails_while_its_successor_is_heard_is_not_tried_again(void **state)
+{
+    (void)state;
+    switches_over();
+    stop_ends(false);
+    goes_on_unharmed();
+    told_run(&t, t.now_ms + 5000);
+    assert_int_equal(t.asked[DO_STOP], 1);
+}
+
+/* Suspended, it has given nothing away yet. */
+static void a_successor_lost_during_the_stop_is_not_waited_for(void **state)
+{
+    (void)state;
+    switches_over();
+    t.deaf = 1u << DB2;
+    told_run(&t, t.now_ms + 3 * TOLD_HEARTBEAT_MS);
+    t.copy.state = COPY_SUSPENDED;
+    t.copy.fence = FENCE_SUSPENDED;
+    stop_ends(true);
+    assert_true(told_has(&t, "handover -> holder: the member that should take over fell silent"));
+    told_run(&t, t.now_ms + 300);
+    assert_true(t.asked[DO_THAW] > 0);
+    assert_int_equal(t.sent[MSG_RELEASE] + t.asked[DO_KILL], 0);
+}
+
 /* --- a longer log that cannot be had -----------------------------------------------------------
  */
 
@@ -413,6 +494,9 @@ int main(void)
         TEST(what_little_another_has_alone_is_gone_without),
         TEST(a_member_that_could_stand_is_given_a_lease),
         TEST(without_more_than_may_be_lost_nobody_takes_over),
+        TEST(a_switchover_that_fails_kills_nothing),
+        TEST(a_switchover_that_fails_while_its_successor_is_heard_is_not_tried_again),
+        TEST(a_successor_lost_during_the_stop_is_not_waited_for),
         TEST(in_sync_a_copy_of_a_pair_is_waited_for),
         TEST(in_sync_what_no_pair_needs_is_gone_without),
         TEST(in_sync_enough_others_are_as_good),
