@@ -4,8 +4,9 @@
  * Writes are paused, which holds them up and refuses none; then the successor's own server is asked
  * how far it has come, because while writes are paused Redis asks its replicas for no confirmation,
  * and by themselves they give one in a second. Then everything is suspended behind the closed gate:
- * what is in memory is there again if nobody takes over. Writes go on by themselves if hamgrd dies
- * meanwhile. */
+ * what is in memory is there again if nobody takes over. A successor that cannot be reached, or
+ * that does not get everything, will not take over: then the stop fails, and writes go on. They do
+ * so by themselves if hamgrd dies meanwhile. */
 #include "redis/op.h"
 
 #include "base/clock.h"
@@ -17,7 +18,7 @@
 #include <string.h>
 
 enum {
-    REACH_MS = 200,    /* how long the connection to the successor may take; writes go on yet */
+    REACH_MS = 1100, /* for a connection to the successor, one lost packet included; writes go on */
     CONFIRM_MS = 1500, /* longer than a replica takes to confirm by itself */
     SUSPEND_MS = 1500,
     SUSPEND_AGAIN_MS = 200,
@@ -140,14 +141,24 @@ static void peer_told(void *ctx, enum rconn_outcome outcome, const redisReply *r
         rop_after(op, POLL_MS, poll_confirmed);
 }
 
+static void not_confirmed(struct redis_op *op)
+{
+    if (successor(op->s) != HM_NOBODY) {
+        rop_fail(op, "the successor's server did not get everything in %d ms: writes go on",
+                 CONFIRM_MS);
+        return;
+    }
+    log_warn("replicas have not confirmed everything service=%s after_ms=%d: suspended anyway",
+             op->s->config.service->name, CONFIRM_MS);
+    suspend(op);
+}
+
 static void poll_confirmed(struct redis_op *op)
 {
     static const char *const role[] = { "ROLE" };
 
     if (clock_boot_ms() - op->since_ms > CONFIRM_MS) {
-        log_warn("replicas have not confirmed everything service=%s after_ms=%d: suspended anyway",
-                 op->s->config.service->name, CONFIRM_MS);
-        suspend(op);
+        not_confirmed(op);
     } else if (++op->count % OWN_EACH == 0 || op->peer == NULL ||
                !rconn_ask(op->peer, 1, role, PEER_ASK_MS, peer_told, op)) {
         ROP_ASK(op, own_told, "ROLE");
@@ -202,11 +213,8 @@ static void peer_down(void *ctx, const char *why)
 {
     struct redis_op *op = ctx;
 
-    if (op->has_ended || op->is_paused)
-        return;
-    log_warn("successor not reached service=%s: %s: what replicas confirm must do",
-             op->s->config.service->name, why);
-    pause_writes(op);
+    if (!op->has_ended && !op->is_paused)
+        rop_fail(op, "the successor's server cannot be reached: %s", why);
 }
 
 static bool is_literal(const char *host)

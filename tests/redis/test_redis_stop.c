@@ -119,17 +119,43 @@ static void without_a_known_successor_all_replicas_must_confirm(void **state)
     assert_string_equal(world_ask(w, DB2, "GET a"), "b");
 }
 
-static void a_successor_that_hangs_holds_up_the_change_for_a_bounded_time(void **state)
+static void a_replica_that_hangs_holds_up_the_stop_for_a_bounded_time(void **state)
 {
     uint32_t op;
 
     (void)state;
     ops_lead(1);
-    plan_change(DB2);
     ops_hang_behind(DB2);
     op = ops_begin(ops_effect(DO_STOP));
     is_suspended(op);
     world_signal(w, DB2, SIGCONT);
+}
+
+/* It would take nothing over. Writes are not even held up. */
+static void with_a_successor_that_is_not_reached_the_primary_goes_on(void **state)
+{
+    (void)state;
+    ops_lead(1);
+    plan_change(DB2);
+    ops_hang_behind(DB2);
+    (void)ops_begin(ops_effect(DO_STOP));
+    assert_string_equal(world_ask(w, DB1, "SET a b"), "OK");
+    ops_fails(ops_effect(DO_STOP), "cannot be reached");
+    assert_int_equal(w->suspended, 0);
+    assert_int_equal(w->copy.state, COPY_PRIMARY);
+    world_signal(w, DB2, SIGCONT);
+}
+
+/* It follows nobody any more. */
+static void with_a_successor_that_lacks_something_the_primary_goes_on(void **state)
+{
+    (void)state;
+    ops_lead(1);
+    plan_change(DB2);
+    assert_string_equal(world_ask(w, DB2, "REPLICAOF NO ONE"), "OK");
+    ops_fails(ops_effect(DO_STOP), "did not get everything");
+    assert_int_equal(w->suspended, 0);
+    assert_string_equal(world_ask(w, DB1, "SET a b"), "OK");
 }
 
 static void writes_go_on_when_nobody_suspends_the_server(void **state)
@@ -172,7 +198,6 @@ static void what_cannot_be_given_up_is_waited_for(void **state)
 
     (void)state;
     ops_lead(1);
-    plan_change(DB2);
     ops_hang_behind(DB2);
     (void)ops_begin(ops_effect(DO_STOP));
     done_n = w->done_n;
@@ -204,7 +229,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_planned_stop_loses_no_acknowledged_write),
         TEST(without_a_known_successor_all_replicas_must_confirm),
-        TEST(a_successor_that_hangs_holds_up_the_change_for_a_bounded_time),
+        TEST(a_replica_that_hangs_holds_up_the_stop_for_a_bounded_time),
+        TEST(with_a_successor_that_is_not_reached_the_primary_goes_on),
+        TEST(with_a_successor_that_lacks_something_the_primary_goes_on),
         TEST(writes_go_on_when_nobody_suspends_the_server),
         TEST(a_server_that_ends_while_it_stops_is_down),
         TEST(what_cannot_be_given_up_is_waited_for),
