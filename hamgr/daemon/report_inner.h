@@ -37,6 +37,9 @@ json_t *report_foreign_slots(const struct service_facts *f);
 void report_voters(const struct report *r, const struct report_service *s, unsigned *ret_n,
                    unsigned *ret_heard);
 
+/* The i-th member that two hosts say to be (report_twin.c). False: there are no more. */
+bool report_twin(const struct report *r, unsigned i, char line[REPORT_WARNING_SIZE]);
+
 /* How long the holder's lease still runs, as far as this member knows; false: it knows of none. */
 bool report_lease_left(const struct report *r, const struct report_service *s, hm_ms *ret_left_ms);
 

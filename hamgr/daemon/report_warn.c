@@ -558,7 +558,10 @@ size_t report_warnings(const struct report *r, char lines[][REPORT_WARNING_SIZE]
 {
     struct lines l = { .line = lines, .max = lines_max, .r = r };
     unsigned voters_told_of = 0;
+    char twin[REPORT_WARNING_SIZE];
 
+    for (unsigned i = 0; report_twin(r, i, twin); i++)
+        warn(&l, "%s", twin);
     for (size_t i = 0; i < r->services_n; i++) {
         about_state(&l, &r->service[i]);
         about_disk(&l, &r->service[i]);

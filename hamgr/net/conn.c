@@ -164,7 +164,7 @@ static void leave_list(struct conn *c)
     }
 }
 
-static void tell_refused(struct conn *c, const char *why)
+void conn_tell_refused(struct conn *c, const char *why)
 {
     uint64_t hidden;
 
@@ -205,7 +205,7 @@ void conn_end(struct conn *c, enum conn_end how, const char *format, ...)
     (void)vsnprintf(why, sizeof why, format, args);
     va_end(args);
     if (how == END_REFUSED)
-        tell_refused(c, why);
+        conn_tell_refused(c, why);
     c->is_void = c->state == CONN_READY && how != END_QUIETLY;
     leave_list(c);
     if (c->peer != NULL)
@@ -296,20 +296,26 @@ void conn_ping(struct conn *c, hm_ms now_ms)
     (void)conn_send(c, empty, sizeof empty, now_ms); /* full: then it is not idle */
 }
 
+bool conn_say_hello(struct conn *c, struct wire_hello *hello, const char *to, const char *rival)
+{
+    struct wire_frame f = { .type = WIRE_HELLO, .hello = hello };
+    struct hm_err err;
+    size_t used;
+
+    hello->instance = c->hub->instance;
+    (void)snprintf(hello->to, sizeof hello->to, "%s", to);
+    (void)snprintf(hello->rival, sizeof hello->rival, "%s", rival);
+    return wire_pack(&f, c->hub->output, sizeof c->hub->output, &used, &err) == HM_OK &&
+           conn_send(c, c->hub->output, used, clock_boot_ms());
+}
+
 /* False: it ended. */
 static bool send_hello(struct conn *c, const char *to)
 {
     struct wire_hello hello = *c->cluster->config.hello;
-    struct wire_frame f = { .type = WIRE_HELLO, .hello = &hello };
-    struct hm_err err;
-    size_t used;
+    bool is_question = !c->is_accepted && twin_is_mute(c->cluster);
 
-    (void)snprintf(hello.to, sizeof hello.to, "%s", to);
-    if (wire_pack(&f, c->hub->output, sizeof c->hub->output, &used, &err) != HM_OK) {
-        conn_end(c, END_LOST, "our hello: %s", err.text);
-        return false;
-    }
-    if (conn_send(c, c->hub->output, used, clock_boot_ms()))
+    if (conn_say_hello(c, &hello, to, is_question ? c->cluster->twin_host : ""))
         return true;
     conn_end(c, END_LOST, "the hello cannot leave");
     return false;
@@ -340,15 +346,16 @@ static void drop_former(struct peer *p, struct conn *newest)
     for (c = TAILQ_FIRST(&p->conns); c != NULL; c = next) {
         next = TAILQ_NEXT(c, in_peer);
         if (c != newest && c->state == CONN_READY)
-            conn_end(c, END_REPLACED, "the member has another incarnation now");
+            conn_end(c, END_REPLACED, "the member was started anew");
     }
 }
 
-static void become_ready(struct conn *c, struct peer *p, uint64_t incarnation)
+static void become_ready(struct conn *c, struct peer *p, const struct wire_hello *h)
 {
     struct link_hub *hub = c->hub;
     bool is_first = p->ready_n == 0;
-    bool is_new = p->incarnation != 0 && p->incarnation != incarnation;
+    bool is_new =
+        p->incarnation != 0 && (p->incarnation != h->incarnation || p->instance != h->instance);
 
     leave_list(c);
     if (c->peer == NULL) {
@@ -358,7 +365,8 @@ static void become_ready(struct conn *c, struct peer *p, uint64_t incarnation)
     c->state = CONN_READY;
     TAILQ_INSERT_TAIL(&hub->ready, c, in_hub);
     p->ready_n++;
-    p->incarnation = incarnation;
+    p->incarnation = h->incarnation;
+    twin_note(p, c, h);
     p->heard_ms = c->heard_ms;
     p->why[0] = 0;
     if (is_new)
@@ -391,20 +399,6 @@ static const char *hello_fault(const struct conn *c, const struct wire_hello *h)
     return NULL;
 }
 
-/* Two hosts were given one name. A member that was set up anew has the name at once; but not from
- * another address while the former one is heard: the two would take it from each other for ever. */
-static bool is_of_another_host(struct conn *c, const struct peer *p, uint64_t incarnation)
-{
-    const struct conn *best = peer_best(p);
-
-    if (p->incarnation == 0 || p->incarnation == incarnation || best == NULL || best == c ||
-        strcmp(best->address, c->address) == 0 || !peer_is_heard(p, clock_boot_ms()))
-        return false;
-    conn_end(c, END_REFUSED, "the host %s is called '%s', too: stop hamgrd on one of the two",
-             best->address, p->name);
-    return true;
-}
-
 /* The first frame. One that accepts answers after it has heard, for a witness learns only from the
  * other's HELLO what it is called in this cluster. False: it ended. */
 static bool take_hello(struct conn *c, const struct wire_frame *f)
@@ -425,12 +419,12 @@ static bool take_hello(struct conn *c, const struct wire_frame *f)
         conn_end(c, END_REFUSED, "too many members of this cluster");
         return false;
     }
-    if (is_of_another_host(c, p, h->incarnation))
-        return false;
+    if (twin_is_about(c, p, h))
+        return c->state != CONN_DEAD;
     if (c->is_accepted && cluster->config.hello->from[0] != 0 && !send_hello(c, ""))
         return false;
     if (!c->is_accepted || cluster->config.hello->from[0] != 0) {
-        become_ready(c, p, from.incarnation);
+        become_ready(c, p, h);
         cluster->config.on_frame(cluster->config.ctx, &from, f);
         return c->state == CONN_READY;
     }
@@ -443,7 +437,7 @@ static bool take_hello(struct conn *c, const struct wire_frame *f)
     }
     if (!send_hello(c, ""))
         return false;
-    become_ready(c, p, from.incarnation);
+    become_ready(c, p, h);
     return true;
 }
 
@@ -456,8 +450,8 @@ static bool take_frame(struct conn *c, const uint8_t *bytes, size_t size)
     struct hm_err err;
     enum hm_rc rc = wire_unpack(bytes, size, &c->hub->storage, &f, &err);
 
-    if (rc == HM_REFUSED && c->state == CONN_READY)
-        return true; /* of a newer version */
+    if (c->is_told || (rc == HM_REFUSED && c->state == CONN_READY))
+        return true; /* its end is near; of a newer version */
     if (rc != HM_OK) {
         conn_end(c, END_REFUSED, "%s", err.text);
         return false;
@@ -471,6 +465,10 @@ static bool take_frame(struct conn *c, const uint8_t *bytes, size_t size)
     }
     if (c->state == CONN_HELLO && f.type == WIRE_HELLO)
         return take_hello(c, &f);
+    if (c->state == CONN_READY && f.hello->rival[0] != 0) {
+        twin_told(c, f.hello->rival);
+        return false;
+    }
     conn_end(c, END_REFUSED, "it says hello at the wrong time");
     return false;
 }

@@ -407,6 +407,7 @@ enum hm_rc link_hub_new(const struct link_hub_config *config, struct link_hub **
         hub->config.links_max = LINKS_MAX;
     if (config->handshake_ms == 0)
         hub->config.handshake_ms = HANDSHAKE_MS;
+    hub->instance = twin_draw();
     hub->listen_fd = -1;
     TAILQ_INIT(&hub->clusters);
     TAILQ_INIT(&hub->unfinished);

@@ -25,6 +25,7 @@ enum {
     LINK_PEERS_MAX = 32,          /* names in one cluster that we keep in mind */
     LINK_TO_ONE_MAX = 4,          /* ready connections with one member */
     LINK_ADDRESSES_MAX = 4,       /* of one name */
+    LINK_FORMER_MAX = 4,          /* instances of one member that we keep in mind */
 };
 
 enum conn_state {
@@ -44,6 +45,7 @@ struct conn {
     enum conn_state state;
     bool is_accepted;
     bool is_guest; /* see guest.h */
+    bool is_told;  /* that there is another of its name: nothing it says counts (twin.c) */
     bool is_void;  /* it is to end without sending what waits */
     int fd;
     struct event *connecting; /* owned; CONN_CONNECTING only */
@@ -90,7 +92,12 @@ struct peer {
     TAILQ_ENTRY(peer) in_cluster;
     struct link_cluster *cluster;
     char name[HM_NAME_MAX];
-    uint64_t incarnation; /* as the newest link said; 0: not known */
+    uint64_t incarnation;                  /* as the newest link said; 0: not known */
+    uint64_t instance;                     /* likewise; 0: an older program */
+    uint64_t former[LINK_FORMER_MAX];      /* newest first */
+    char host[STRANGERS_ADDRESS_MAX];      /* where it was heard last */
+    char twin_host[STRANGERS_ADDRESS_MAX]; /* where another one of its name was refused; "": none */
+    hm_ms twin_ms;                         /* when, the last time */
     struct conn_list conns;
     unsigned ready_n;
     hm_ms heard_ms;
@@ -110,6 +117,9 @@ struct link_cluster {
     uint8_t key[TLS_KEY_SIZE];
     struct peer_list peers;
     unsigned peers_n;
+    char twin_host[STRANGERS_ADDRESS_MAX]; /* of another one of our own name */
+    hm_ms twin_until_ms;                   /* until when we are mute for it; 0: never were */
+    struct log_repeat twin_repeat;
 };
 TAILQ_HEAD(cluster_list, link_cluster);
 
@@ -123,6 +133,7 @@ struct link_hub {
     struct event *reap;
     bool is_deaf; /* not accepting: out of descriptors, or too many at once */
     hm_ms swept_ms;
+    uint64_t instance;       /* drawn when it began; 0: none */
     struct worker *resolver; /* NULL until a name has to be looked up */
     struct cluster_list clusters;
     struct conn_list unfinished; /* accepted, not ready; oldest first */
@@ -163,6 +174,25 @@ bool conn_send(struct conn *c, const uint8_t *bytes, size_t size, hm_ms now_ms);
 bool conn_gets_through(struct conn *c, bool is_doubted);
 /* Says only that we are there. */
 void conn_ping(struct conn *c, hm_ms now_ms);
+
+/* Our HELLO to `to`, or that `rival` has its name; `hello` is filled in. False: it cannot leave. */
+bool conn_say_hello(struct conn *c, struct wire_hello *hello, const char *to, const char *rival);
+/* Counts a refusal and tells of it, as END_REFUSED does. */
+void conn_tell_refused(struct conn *c, const char *why);
+
+/* --- twin.c ---------------------------------------------------------------------------------- */
+
+/* A number that no other start of a program has; 0: the kernel gives none. */
+uint64_t twin_draw(void);
+/* True: this connection gets nobody in, for there are two of the peer's name, or of ours. It ended,
+ * or does so once the other end knows. */
+bool twin_is_about(struct conn *c, struct peer *p, const struct wire_hello *h);
+/* The member of that HELLO is ready on c. */
+void twin_note(struct peer *p, const struct conn *c, const struct wire_hello *h);
+/* A member hears another one of our name there: ends all links. */
+void twin_told(struct conn *c, const char *rival);
+/* True while nobody gets linked for that. */
+bool twin_is_mute(const struct link_cluster *c);
 
 /* --- datagram.c ------------------------------------------------------------------------------ */
 

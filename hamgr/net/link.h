@@ -99,6 +99,16 @@ struct link_state {
 };
 void link_look(const struct link_cluster *c, const char *name, struct link_state *ret);
 
+/* Two hosts that say to be the same member: one is not listened to, see twin.c. */
+struct link_twin {
+    char name[HM_NAME_MAX];
+    bool is_self;   /* we are called that, and do not get in for it */
+    char host[48];  /* that is heard under the name; "" with is_self */
+    char other[48]; /* that says so, too */
+};
+/* The i-th of them; false: there are no more. */
+bool link_twin(const struct link_cluster *c, unsigned i, struct link_twin *ret);
+
 struct link_counts {
     uint64_t refused; /* strangers, wrong keys, handshakes that took too long, malformed frames,
                        * datagrams that no link has sealed, or that came before */

@@ -186,6 +186,8 @@ static enum hm_rc pack_hello(const struct wire_hello *h, uint8_t *to, size_t roo
     out.from = wire_put_text(h->from, sizeof h->from);
     out.to = wire_put_text(h->to, sizeof h->to);
     out.incarnation = h->incarnation;
+    out.instance = h->instance;
+    out.rival = wire_put_text(h->rival, sizeof h->rival);
     size = hamgr__hello__get_packed_size(&out);
     for (unsigned i = 0; i < h->services_n; i++)
         size += put_service(&h->service[i], NULL);
@@ -229,6 +231,8 @@ static const char *get_hello(const Hamgr__Hello *in, struct wire_storage *storag
     wire_get_text(&in->from, h->from, sizeof h->from, &why);
     wire_get_text(&in->to, h->to, sizeof h->to, &why);
     h->incarnation = in->incarnation;
+    h->instance = in->instance;
+    wire_get_text(&in->rival, h->rival, sizeof h->rival, &why);
     if (in->n_services > HM_SERVICES_MAX)
         return "number of services";
     for (size_t i = 0; i < in->n_services && why == NULL; i++) {

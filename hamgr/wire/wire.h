@@ -30,14 +30,19 @@ struct wire_service {
                           * speaker begins none: it has a record, or waits to be added */
 };
 
+enum { WIRE_RIVAL_MAX = 64 }; /* an address without its port */
+
 /* The first frame in each direction: who is there. */
 struct wire_hello {
     uint32_t version;
     char software[24]; /* "hamgr 0.1" : for people */
     char cluster[HM_NAME_MAX];
-    char from[HM_NAME_MAX]; /* member that speaks */
-    char to[HM_NAME_MAX];   /* member that it believes to speak to; empty in an answer */
-    uint64_t incarnation;   /* of the one that speaks */
+    char from[HM_NAME_MAX];     /* member that speaks */
+    char to[HM_NAME_MAX];       /* member that it believes to speak to; empty in an answer */
+    uint64_t incarnation;       /* of the one that speaks */
+    uint64_t instance;          /* of its program, drawn at each start; 0: an older one has none */
+    char rival[WIRE_RIVAL_MAX]; /* host of another one that says to be who this is sent to, and is
+                                 * heard: see net/twin.c; "": none */
     uint8_t services_n;
     const struct wire_service
         *service; /* borrowed; what the speaker is configured with, by number */

@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+import subprocess
 
 import probe as probes
+import pytest
 import scenarios
 from cluster import Kind
 from lab import let_pass, wait_until
@@ -116,27 +118,43 @@ def test_another_address_is_not_ignored(get_cluster):
     assert 'next: mv' in other.stderr
 
 
-def test_two_hosts_of_one_name_do_not_take_it_from_each_other(get_cluster):
+def make_twin(c, real, name, number, has_state):
+    """A host like another one, with an address of its own; with its state, or set up anew."""
+    twin = c.lab.hosts.get(name) or c.lab.add_host(name, number)
+    conf = c.conf(real).read_text().replace(str(real.dir), str(twin.dir)).replace(
+        f'{real.address}:', f'{twin.address}:')
+    c.write_key(twin, c.key)
+    for part in ('state', 'run', 'data', 'sock'):
+        (twin.dir / part).mkdir(mode=0o700, exist_ok=True)
+        shutil.chown(twin.dir / part, 'postgres', 'postgres')
+    if has_state:
+        subprocess.run(['cp', '-a', f'{real.dir}/state/.', f'{twin.dir}/state/'], check=True)
+    c.conf(twin).write_text(conf)
+    return twin
+
+
+@pytest.mark.parametrize('has_state', [False, True], ids=['anew', 'copied'])
+def test_two_hosts_of_one_name_do_not_take_it_from_each_other(get_cluster, has_state):
     """Somebody made a host from another one's image, and only gave it an address of its own."""
     c = get_cluster(PAIR)
     primary = c.primary()
     standby = next(n for n in c.db if n != primary)
-    real, twin = c.db[standby], c.lab.hosts.get('twin') or c.lab.add_host('twin', 22)
-    conf = c.conf(real).read_text().replace(str(real.dir), str(twin.dir)).replace(
-        f'{real.address}:', f'{twin.address}:')
-    c.write_key(twin, c.key)
-    for name in ('state', 'run', 'data', 'sock'):
-        (twin.dir / name).mkdir(mode=0o700, exist_ok=True)
-        shutil.chown(twin.dir / name, 'postgres', 'postgres')
-    c.conf(twin).write_text(conf)
+    real = c.db[standby]
+    twin = make_twin(c, real, f'twin{has_state:d}', 22 + has_state, has_state)
+    epoch = c.epoch()
     ups = c.log_text(c.db[primary]).count(f'link_up cluster={c.name} member={standby}')
     c.start_host(twin)
     try:
-        wait_until('the primary tells of it', lambda: f"is called '{standby}', too" in c.log_text(
-            c.db[primary]), 30)
+        wait_until('the primary tells of it', lambda: any(
+            f'two hosts say they are {standby}: {real.address}, which is heard, and {twin.address}'
+            in w for w in c.status(c.db[primary]).get('warnings', [])), 30, 0.2)
+        wait_until('the copy tells of it', lambda: any(
+            f'another host, {real.address}, says it is {standby}, too' in w
+            for w in c.status(twin).get('warnings', [])), 30, 0.2)
         let_pass(2)
         assert c.log_text(c.db[primary]).count(f'link_up cluster={c.name} member={standby}') <= ups + 1
         assert c.wait_healthy() == primary
+        assert c.epoch() == epoch
     finally:
         for process in twin.processes.values():
             process.end()

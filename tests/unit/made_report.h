@@ -32,6 +32,18 @@ void link_look(const struct link_cluster *c, const char *name, struct link_state
     fail_msg("no member %s", name);
 }
 
+static struct link_twin made_twin[2];
+static unsigned made_twins_n;
+
+bool link_twin(const struct link_cluster *c, unsigned i, struct link_twin *ret)
+{
+    assert_ptr_equal(c, &made_links);
+    if (i >= made_twins_n)
+        return false;
+    *ret = made_twin[i];
+    return true;
+}
+
 static inline void made_member(unsigned slot, const char *name, enum member_role role)
 {
     struct member *m = &made_rec->member[slot];

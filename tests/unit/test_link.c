@@ -1,5 +1,7 @@
 #include "net/link.h"
 
+#include "net/inner.h"
+
 #include "tests/cm.h"
 #include "tests/unit/link_made.h"
 
@@ -135,6 +137,143 @@ static void members_that_dial_each_other_settle(void **state)
     assert_int_equal(a.hellos + b.hellos, hellos); /* nobody closes the other's link */
     assert_int_equal(a.msgs, 29);
     assert_int_equal(b.msgs, 29);
+    close_pair();
+}
+
+/* --- two hosts of one name ------------------------------------------------------------------- */
+
+static struct side copy;
+
+static bool a_knows_two(void *arg)
+{
+    struct link_twin t;
+
+    (void)arg;
+    return link_twin(a.cluster, 0, &t);
+}
+
+static bool copy_is_told(void *arg)
+{
+    struct link_twin t;
+
+    (void)arg;
+    return link_twin(copy.cluster, 0, &t) && t.is_self;
+}
+
+static bool w_hears_copy(void *arg)
+{
+    (void)arg;
+    return w.hellos > 0 && side_is_up(&w, "b");
+}
+
+/* b is heard at another address than its copy, which comes from 127.0.0.1. */
+static void open_original(uint64_t instance)
+{
+    side_open(&a, "a", 11, NULL);
+    side_open(&b, "b", 22, "127.0.0.2:0");
+    if (instance == 0)
+        b.hub->instance = 0; /* an older program */
+    (void)snprintf(b.address, sizeof b.address, "127.0.0.2:%u", link_hub_port(b.hub));
+    link_dial(a.cluster, "b", b.address);
+    assert_true(made_run(both_are_up, NULL, 5000));
+}
+
+/* The same incarnation: its state directory was copied. */
+static void open_copy(void)
+{
+    side_open(&copy, "b", 22, NULL);
+    link_dial(copy.cluster, "a", a.address);
+}
+
+static void of_two_hosts_of_one_name_the_first_is_heard(void **state)
+{
+    struct link_twin t;
+    uint32_t seq = 3;
+
+    (void)state;
+    open_original(1);
+    open_copy();
+    assert_true(made_run(copy_is_told, NULL, 5000));
+    assert_false(link_twin(copy.cluster, 1, &t));
+    assert_true(link_twin(copy.cluster, 0, &t));
+    assert_string_equal(t.name, "b");
+    assert_string_equal(t.other, "127.0.0.2");
+    assert_true(made_run(a_knows_two, NULL, 5000));
+    assert_false(link_twin(a.cluster, 1, &t));
+    assert_true(link_twin(a.cluster, 0, &t));
+    assert_false(t.is_self);
+    assert_string_equal(t.name, "b");
+    assert_string_equal(t.host, "127.0.0.2");
+    assert_string_equal(t.other, "127.0.0.1");
+    assert_false(side_say(&copy, "a", 99));
+    assert_true(side_say(&b, "a", seq));
+    assert_true(made_run(a_has_message, &seq, 5000));
+    assert_false(link_twin(b.cluster, 0, &t)); /* the original need not know */
+    assert_int_equal(a.hellos, 1);
+    side_close(&copy);
+    close_pair();
+}
+
+static void who_is_told_of_another_of_its_name_leaves_everybody(void **state)
+{
+    (void)state;
+    side_open(&w, "w", 33, NULL); /* hears only the copy, and would listen to it */
+    open_original(1);
+    side_open(&copy, "b", 22, NULL);
+    link_dial(copy.cluster, "w", w.address);
+    assert_true(made_run(w_hears_copy, NULL, 5000));
+    link_dial(copy.cluster, "a", a.address);
+    assert_true(made_run(copy_is_told, NULL, 5000));
+    for (uint32_t i = 0; i < 20; i++) {
+        assert_false(side_say(&copy, "w", i));
+        assert_false(side_say(&copy, "a", i));
+        made_pass(MADE_RETRY_MS);
+    }
+    assert_true(copy_is_told(NULL));
+    assert_int_equal(w.hellos, 1); /* what it asks meanwhile gets it in nowhere */
+    assert_int_equal(w.msgs, 0);
+    side_close(&copy);
+    side_close(&w);
+    close_pair();
+}
+
+static bool b_is_new(void *arg)
+{
+    return a.hellos == 2 && both_are_up(arg);
+}
+
+static void a_program_that_was_started_anew_is_no_twin(void **state)
+{
+    char at[HM_ADDRESS_MAX];
+    struct link_twin t;
+
+    (void)state;
+    open_original(1);
+    memcpy(at, b.address, sizeof at);
+    side_close(&b);
+    side_open(&b, "b", 22, at);
+    assert_true(made_run(b_is_new, NULL, 5000));
+    assert_false(link_twin(a.cluster, 0, &t) || link_twin(b.cluster, 0, &t));
+    close_pair();
+}
+
+static bool a_hears_two(void *arg)
+{
+    (void)arg;
+    return a.hellos == 2;
+}
+
+/* Members are upgraded one after the other. */
+static void an_older_program_is_taken_as_before(void **state)
+{
+    struct link_twin t;
+
+    (void)state;
+    open_original(0);
+    open_copy();
+    assert_true(made_run(a_hears_two, NULL, 5000));
+    assert_false(link_twin(a.cluster, 0, &t) || link_twin(copy.cluster, 0, &t));
+    side_close(&copy);
     close_pair();
 }
 
@@ -429,6 +568,10 @@ int main(void)
         cmocka_unit_test(a_quiet_link_stays),
         cmocka_unit_test(one_who_only_listens_is_heard),
         cmocka_unit_test(members_that_dial_each_other_settle),
+        cmocka_unit_test(of_two_hosts_of_one_name_the_first_is_heard),
+        cmocka_unit_test(who_is_told_of_another_of_its_name_leaves_everybody),
+        cmocka_unit_test(a_program_that_was_started_anew_is_no_twin),
+        cmocka_unit_test(an_older_program_is_taken_as_before),
         cmocka_unit_test(a_witness_learns_its_name),
         cmocka_unit_test(a_name_that_nobody_told_is_no_link),
         cmocka_unit_test(another_member_at_the_address_is_no_link),

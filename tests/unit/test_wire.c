@@ -3,6 +3,8 @@
 #include "tests/cm.h"
 #include "tests/unit/wire_made.h"
 
+#include <stdio.h>
+
 static struct wire_storage storage;
 static struct hm_err err;
 
@@ -181,6 +183,8 @@ static void make_hello(struct wire_hello *h, struct wire_service *services, uint
     memset(h, 0, sizeof *h);
     h->version = WIRE_VERSION;
     h->incarnation = 77;
+    h->instance = 0x123456789abcdef;
+    (void)snprintf(h->rival, sizeof h->rival, "10.0.0.2");
     made_text(&p, h->software, sizeof h->software, sizeof h->software - 1);
     made_text(&p, h->cluster, sizeof h->cluster, sizeof h->cluster - 1);
     made_text(&p, h->from, sizeof h->from, sizeof h->from - 1);
@@ -228,6 +232,8 @@ static void a_hello_comes_out_as_it_went_in(void **state)
     assert_ptr_equal(out.hello, &storage.hello);
     assert_int_equal(out.hello->version, WIRE_VERSION);
     assert_int_equal(out.hello->incarnation, 77);
+    assert_int_equal(out.hello->instance, hello.instance);
+    assert_string_equal(out.hello->rival, "10.0.0.2");
     assert_string_equal(out.hello->software, hello.software);
     assert_string_equal(out.hello->cluster, hello.cluster);
     assert_string_equal(out.hello->from, hello.from);
