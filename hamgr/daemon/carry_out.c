@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { TRY_DISK_MS = 2000 };
+
 static const char *member_name(const struct driver *d, uint8_t slot)
 {
     const struct record *r = core_record(&d->core);
@@ -76,14 +78,10 @@ static const char *disk_said(const struct hm_err *err)
     return colon != NULL && colon[1] == ' ' ? colon + 2 : err->text;
 }
 
-static void state_written(struct worker_job *job)
+static void note_written(struct driver *d, const struct driver_write *w)
 {
-    struct driver_write *w = (struct driver_write *)job;
-    struct driver *d = w->driver;
-    struct core_event ev = { .type = ON_PERSISTED };
     uint64_t hidden = 0;
 
-    w->began_ms = 0;
     if (w->rc != HM_OK && log_repeat_starts(&d->write_trouble, clock_boot_ms(), &hidden))
         log_error("vote refused service=%s hidden=%llu: %s: look at the disk of '%s'",
                   d->settings->name, (unsigned long long)hidden, w->err.text,
@@ -92,6 +90,16 @@ static void state_written(struct worker_job *job)
         log_notice("votes are written again service=%s", d->settings->name);
     (void)snprintf(d->write_why, sizeof d->write_why, "%.*s", (int)sizeof d->write_why - 1,
                    w->rc != HM_OK ? disk_said(&w->err) : "");
+}
+
+static void state_written(struct worker_job *job)
+{
+    struct driver_write *w = (struct driver_write *)job;
+    struct driver *d = w->driver;
+    struct core_event ev = { .type = ON_PERSISTED };
+
+    w->began_ms = 0;
+    note_written(d, w);
     ev.persisted.ticket = w->ticket;
     ev.persisted.is_ok = w->rc == HM_OK;
     driver_feed(d, &ev);
@@ -106,6 +114,30 @@ static void persist(struct driver *d, const struct core_effect *e)
     d->write.began_ms = clock_boot_ms();
     d->write.state = *e->persist.state;
     worker_add(d->daemon->disk, &d->write.job);
+}
+
+static void state_rewritten(struct worker_job *job)
+{
+    struct driver_write *w = (struct driver_write *)job;
+
+    w->began_ms = 0;
+    note_written(w->driver, w);
+}
+
+void driver_try_disk(struct driver *d)
+{
+    struct driver_write *w = &d->rewrite;
+    hm_ms now_ms = clock_boot_ms();
+
+    if (d->write_why[0] == '\0' || d->core.voter.is_writing || w->began_ms != 0 ||
+        now_ms < d->tried_ms + TRY_DISK_MS)
+        return;
+    d->tried_ms = now_ms;
+    *w = (struct driver_write){ .job = { .run = write_state, .done = state_rewritten },
+                                .driver = d,
+                                .began_ms = now_ms,
+                                .state = d->core.voter.durable };
+    worker_add(d->daemon->disk, &w->job);
 }
 
 /* --- the fence ----------------------------------------------------------------------------------

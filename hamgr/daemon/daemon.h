@@ -50,9 +50,10 @@ struct driver {
     bool has_report;
     bool is_suspending; /* an operation has it done: renewals do not take that back meanwhile */
     struct fence_report report; /* the newest */
-    struct driver_write write;
+    struct driver_write write, rewrite;
     uint64_t last_order; /* the newest id of an order that was given out here */
     struct log_repeat write_trouble;
+    hm_ms tried_ms;         /* its disk, after that */
     char write_why[96];     /* why the newest vote could not be written; "": it could */
     struct log_burst steps; /* that are asked for until they work */
 
@@ -146,6 +147,9 @@ void driver_feed(struct driver *d, const struct core_event *ev);
 
 /* carry_out.c: one switch over all effects. */
 void driver_carry_out(struct driver *d, const struct core_effect *e);
+/* After a vote could not be written: writes again what is on the disk, every few seconds, so that
+ * everybody knows when it can be written to. */
+void driver_try_disk(struct driver *d);
 /* The newest probe with what the fence helper last said. */
 void driver_add_fence(const struct driver *d, struct copy *copy);
 /* What the core asks for until it is there is told as often as it helps: an outage of a minute must

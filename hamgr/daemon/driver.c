@@ -60,6 +60,7 @@ static void step_all(struct driver *d, const struct core_event *ev)
     }
     d->is_stepping = false;
     loop_timer_set(&d->timer, core_deadline(&d->core));
+    driver_try_disk(d);
     sd_tell(d->daemon);
     serve_sentinel_note(d->daemon->sentinel);
 }

@@ -76,6 +76,8 @@ def test_state_disk_of_the_standby(get_cluster, how):
             watch.moving.wait_acks(20, 30)  # whoever is primary now
             warned(c, host, how)
             assert 'vote refused' in c.log_text(host)
+        wait_until('the disk is known to be good', lambda: not any(
+            'votes' in w for w in c.status(host).get('warnings', [])), 20)
         result = watch.finish(60)
         assert result.overlap_s == 0 and result.lost <= LOST_MAX
         assert hamgrd.is_running()
