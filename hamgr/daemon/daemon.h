@@ -31,6 +31,19 @@ struct driver_write {
     struct hm_err err;
 };
 
+/* An order to make the own copy anew, in state_dir (rebuild_order.c). */
+struct driver_rebuild {
+    struct worker_job job; /* first: the worker's pointer is ours */
+    struct driver *driver; /* borrowed */
+    uint64_t kept;         /* the copy that is to be made anew; 0: none is */
+    uint64_t writing;
+    bool is_writing;
+    hm_ms ask_ms;     /* when the core is told again */
+    const char *told; /* why it could not be, as the log knows */
+    enum hm_rc rc;
+    struct hm_err err;
+};
+
 /* One service of this member: the only door to its core. */
 struct driver {
     struct daemon *daemon; /* borrowed */
@@ -51,6 +64,7 @@ struct driver {
     bool is_suspending; /* an operation has it done: renewals do not take that back meanwhile */
     struct fence_report report; /* the newest */
     struct driver_write write, rewrite;
+    struct driver_rebuild rebuilt;
     uint64_t last_order; /* the newest id of an order that was given out here */
     struct log_repeat write_trouble;
     hm_ms tried_ms;         /* its disk, after that */
@@ -156,6 +170,10 @@ void driver_add_fence(const struct driver *d, struct copy *copy);
  * not fill the log. text: a line without what counts up; false: not this time. When it was left out
  * before, how often is added to it, up to size. */
 bool driver_is_told(struct driver *d, char *text, size_t size);
+
+/* rebuild_order.c: what was ordered before a restart; and after each step of the core. */
+void rebuild_order_load(struct driver *d);
+void rebuild_order_note(struct driver *d);
 
 /* pass_log.c: service_host.ask_log, ctx: the driver; and what comes in. */
 bool pass_log_ask(void *ctx, uint8_t member, const struct service_log_ask *ask);

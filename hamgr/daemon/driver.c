@@ -59,6 +59,7 @@ static void step_all(struct driver *d, const struct core_event *ev)
         step(d, &next);
     }
     d->is_stepping = false;
+    rebuild_order_note(d);
     loop_timer_set(&d->timer, core_deadline(&d->core));
     driver_try_disk(d);
     sd_tell(d->daemon);
@@ -333,6 +334,7 @@ enum hm_rc driver_new(struct daemon *daemon, const struct settings_service *sett
     rc = loop_timer_init(&daemon->loop, &d->timer, on_deadline, d, err);
     if (rc != HM_OK)
         goto out;
+    rebuild_order_load(d);
     rc = open_chronicle(d, err);
     if (rc == HM_OK)
         rc = open_fence(d, err);

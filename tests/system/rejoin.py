@@ -201,8 +201,9 @@ def log_gone(cluster):
         server.query('SELECT pg_reload_conf()')
 
 
-def by_order(cluster):
-    """The operator has the standby's copy made anew, from the primary's host."""
+def by_order(cluster, is_killed=False):
+    """The operator has the standby's copy made anew, from the primary's host; perhaps hamgrd there ends
+    meanwhile."""
     primary, name = cluster.primary(), cluster.standby()
     since = len(cluster.log_text(cluster.db[name]))
     epoch = cluster.epoch()
@@ -212,11 +213,17 @@ def by_order(cluster):
     copy = cluster.server[name].data.stat().st_ino
     began = now()
     cluster.hamgr(cluster.db[primary], 'rebuild', name, '--yes', check=True)
+    order = cluster.db[name].dir / 'state' / f'{cluster.kind.services[0]}.rebuild'
+    if is_killed:
+        wait_until('the order is on the disk', order.exists, LIMIT_S, 0.001)
+        cluster.db[name].processes['hamgrd'].end(signal.SIGKILL)
+        cluster.start_hamgrd(cluster.db[name])
     wait_until(f'{name} is another copy and streams', lambda: cluster.server[name].data.exists() and
                cluster.server[name].data.stat().st_ino != copy and streams(cluster, primary, name),
                LIMIT_S)
     back_s = now() - began
     cluster.wait_healthy(LIMIT_S)
+    wait_until('the order is over', lambda: not order.exists(), LIMIT_S)
     return Result(back_s, operations(cluster, name, since), cluster.epoch() - epoch)
 
 

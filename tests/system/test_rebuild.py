@@ -52,7 +52,7 @@ def test_log_gone(get_cluster):
 
 
 def test_by_order(get_cluster):
-    check(rejoin.by_order(get_cluster(ASYNC)), ['clone'])
+    check(rejoin.by_order(get_cluster(ASYNC), is_killed=True), ['clone'])
 
 
 def test_by_command(get_cluster):
