@@ -251,6 +251,15 @@ static bool is_durability_to_change(const struct core *c, const struct record *r
            c->copy.state == COPY_PRIMARY;
 }
 
+static bool is_in_a_pair(const struct record *r, uint8_t slot)
+{
+    for (unsigned i = 0; i < r->pairs_n; i++)
+        for (unsigned j = 0; j < r->pairs[i].n; j++)
+            if (r->pairs[i].copies[j].member == slot)
+                return true;
+    return false;
+}
+
 static bool is_order_to_write(const struct core *c, const struct record *r)
 {
     if (c->order.kind == ORDER_NONE || c->order.kind == ORDER_FORCE || c->order.id <= r->last_order)
@@ -262,12 +271,7 @@ static bool is_order_to_write(const struct core *c, const struct record *r)
         return false;
     if (c->order.kind != ORDER_MEMBER_REMOVE || r->member[c->order.member].role != ROLE_DB)
         return true;
-    /* Its copy leaves the pairs first. */
-    for (unsigned i = 0; i < r->pairs_n; i++)
-        for (unsigned j = 0; j < r->pairs[i].n; j++)
-            if (r->pairs[i].copies[j].member == c->order.member)
-                return false;
-    return true;
+    return !is_in_a_pair(r, c->order.member); /* its copy leaves them first */
 }
 
 /* A switchover that cannot go on is taken out of the record. */
@@ -466,6 +470,8 @@ static const char *member_fault(const struct core *c, struct order *o)
         return "the primary's member cannot be removed: switch over first";
     if (r->member[o->member].role == ROLE_OBSERVER)
         return NULL;
+    if (c->is_paused && is_in_a_pair(r, o->member))
+        return "commits wait for its copy, and a pause leaves that as it is: 'hamgr resume' first";
     return would_stay_alive(c, o->member)
                ? NULL
                : "too few of the remaining voters are heard: repair or replace them first";
@@ -553,6 +559,17 @@ void core_take_order(struct core *c, const struct order *o)
     }
 }
 
+/* What a change waited for in vain. */
+static const char *late_because(const struct core *c)
+{
+    const struct record *r = core_known(c);
+
+    if (c->order.kind == ORDER_MEMBER_REMOVE && r->member[c->order.member].role == ROLE_DB &&
+        is_in_a_pair(r, c->order.member))
+        return "commits still wait for its copy: only a primary whose server runs can end that";
+    return "no majority accepted in time";
+}
+
 /* Answers the order under way when the record shows how it ended. */
 void core_follow_order(struct core *c)
 {
@@ -570,6 +587,6 @@ void core_follow_order(struct core *c)
     } else if (is_in_force) {
         core_drop_order(c, HM_OK, "a majority accepted");
     } else if (core_due(c, c->order_until_ms)) {
-        core_drop_order(c, HM_TIMED_OUT, "no majority accepted in time");
+        core_drop_order(c, HM_TIMED_OUT, late_because(c));
     }
 }
