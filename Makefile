@@ -304,8 +304,8 @@ bench: $(call SYSTEM_NEEDS,release) ## what clients see of each fault, 10 times 
 
 .PHONY: bench-clients
 bench-clients: $(call SYSTEM_NEEDS,release) ## how long client libraries take to follow a Redis primary (root, npm); TIMES=5
-	@/usr/bin/python3 -B tests/system/clients.py $(if $(TIMES),--times '$(TIMES)')
-	@/usr/bin/python3 -B tests/system/clients.py idle
+	@/usr/bin/python3 -B tests/system/clients_bench.py $(if $(TIMES),--times '$(TIMES)')
+	@/usr/bin/python3 -B tests/system/clients_bench.py idle
 
 bench-witness: build/release/hamgr-witness build/release/witness-load ## a witness with 1,000 clusters: memory, CPU; CLUSTERS=N
 	@build/release/witness-load --clusters '$(or $(CLUSTERS),1000)' --seconds '$(or $(SECONDS),10)'

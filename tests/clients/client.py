@@ -1,4 +1,7 @@
-"""client.py - the same as client.mjs with redis-py: client.py SENTINEL-PLACES NAME [PASSWORD [TIMEOUT-S]]"""
+"""client.py - the same as client.mjs with redis-py: client.py SENTINEL-PLACES NAME [PASSWORD [VARIANT [KEY]]]
+
+VARIANT is timeout or keepalive: as docs/redis-clients.md advises."""
+import socket
 import sys
 import threading
 import time
@@ -9,8 +12,13 @@ from redis.sentinel import Sentinel
 PLACES = [(place if ":" in place else "127.0.0.1:" + place).rsplit(":", 1) for place in sys.argv[1].split(",")]
 NAME = sys.argv[2]
 PASSWORD = sys.argv[3] if len(sys.argv) > 3 else ""
-TIMEOUT = {"socket_timeout": float(sys.argv[4])} if len(sys.argv) > 4 else {}
-KEY = "hamgr_clients:redis-py" + ("-timeout" if TIMEOUT else "")
+MORE = {
+    "": {},
+    "timeout": {"socket_timeout": 1},
+    "keepalive": {"socket_keepalive": True,
+                  "socket_keepalive_options": {socket.TCP_KEEPIDLE: 1, socket.TCP_USER_TIMEOUT: 1000}},
+}[sys.argv[4] if len(sys.argv) > 4 else ""]
+KEY = "hamgr_clients:" + (sys.argv[5] if len(sys.argv) > 5 else "redis-py")
 WRITE = "redis.call('SADD', KEYS[1], ARGV[1]) return redis.call('INFO', 'server'):match('run_id:(%x+)')"
 READ = ("redis.call('SCARD', KEYS[1]) return redis.call('INFO', 'server'):match('run_id:(%x+)') "
         ".. ' ' .. redis.call('INFO', 'replication'):match('role:(%a+)')")
@@ -33,9 +41,10 @@ def count(what, ask):
 
 
 def main():
+    tell("b", "begins")
     secret = {"password": PASSWORD} if PASSWORD else {}
     sentinel = Sentinel([(host, int(port)) for host, port in PLACES],
-                        sentinel_kwargs={**secret, **TIMEOUT} or None, **TIMEOUT)
+                        sentinel_kwargs={**secret, **MORE} if secret else None, **MORE)
     writer = sentinel.master_for(NAME)
     reader = sentinel.slave_for(NAME)
 

@@ -167,6 +167,7 @@ int main(int argc, char **argv)
     places = argv[1];
     name = argv[2];
     (void)signal(SIGPIPE, SIG_IGN); /* hiredis writes to connections that have ended */
+    tell('b', "begins");
     if (pthread_create(&reader, NULL, count, &reads) != 0)
         return 1;
     (void)count(&writes); /* for ever */

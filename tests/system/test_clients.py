@@ -12,26 +12,42 @@ IDLE = 1000  # ten times as many are measured by `make bench-clients`
 STALL_MAX_MS = 250  # a heartbeat; of the 10 ms that are wanted a machine with much to do may take more
 
 
-@pytest.fixture(name='running')
-def _running(get_cluster):
-    """A cluster and the clients that need nothing but Debian."""
-    c = get_cluster(clients.KIND)
-    binaries = REPOSITORY / 'build' / os.environ.get('MODE', 'debug')
+@pytest.fixture(name='has_node', scope='module')
+def _has_node():
+    return clients.install_node()
+
+
+@pytest.fixture(name='begin')
+def _begin(has_node):
+    """begin(cluster, names, of_node): these clients at work, and those of node where npm can have them."""
     running = []
-    try:
-        running += [clients.Client(c, name, binaries) for name in clients.HERE]
-        yield c, running
-    finally:
-        for k in running:
-            k.stop()
+
+    def begin(c, names, of_node):
+        binaries = REPOSITORY / 'build' / os.environ.get('MODE', 'debug')
+        running.extend(clients.Client(c, name, binaries) for name in names + (of_node if has_node else ()))
+        return running
+    yield begin
+    for k in running:
+        k.stop()
 
 
-def test_clients_follow(running):
-    """Whatever happens to the server; each reads from a replica before and after."""
+def test_clients_follow(get_cluster, begin):
+    """With their default settings, whatever happens to the server; each reads from a replica before and after."""
+    c = get_cluster(clients.KIND)
+    running = begin(c, clients.DEFAULT, clients.DEFAULT_NODE)
     for fault in (clients.server_killed, clients.switched_over):
-        moved = fault(*running)
-        assert set(moved) == set(clients.HERE)
-        assert max(since_fault for since_fault, _ in moved.values()) <= 10000
+        moved = fault(c, running)
+        assert set(moved) == {k.name for k in running}
+        assert max(r['fault'] for r in moved.values()) <= 10000
+
+
+def test_clients_leave_a_lost_host(get_cluster, begin):
+    """No word comes from there: with the settings that docs/redis-clients.md advises."""
+    c = get_cluster(clients.KIND)
+    running = begin(c, clients.ADVISED, clients.ADVISED_NODE)
+    moved = clients.host_lost(c, running)
+    assert set(moved) == {k.name for k in running}
+    assert max(r['fault'] for r in moved.values()) <= 30000
 
 
 def test_old_primary_lets_go_of_its_clients(get_cluster):
