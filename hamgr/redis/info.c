@@ -197,6 +197,8 @@ static void take_replica(struct reading *r, const char *key, const char *value)
         note(r, HAS_LINK, true);
     } else if (is_text(key, "master_sync_in_progress")) {
         i->is_syncing = !is_text(value, "0");
+    } else if (is_text(key, "master_sync_read_bytes")) {
+        (void)take_u64(value, UINT64_MAX, &i->synced); /* else how far it is is not known */
     } else if (is_text(key, "slave_repl_offset")) {
         note(r, HAS_REPLICA_OFFSET, take_u64(value, INT64_MAX, &i->replica_offset));
     }

@@ -26,6 +26,7 @@ struct info {
     bool is_master;
     bool is_loading;
     bool is_syncing; /* a replica that takes all data anew */
+    uint64_t synced; /* bytes of them so far; 0 before Redis 7 */
     bool is_linked;  /* a replica whose master streams to it */
     char master_host[128];
     uint16_t master_port;

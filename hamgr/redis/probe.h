@@ -47,7 +47,11 @@ struct redis_probe {
 
     struct copy running; /* the newest finding of a server that answered */
     char trouble[160];
+    char unmatched[192];   /* of a primary: whose copy attaches from an address not its own */
     unsigned int deaths;   /* of a standby's server, each within a minute of the one before */
+    bool is_resyncing;     /* it takes all data of its primary ... */
+    uint64_t resynced;     /* ... and has so many bytes of them */
+    unsigned int cut_off;  /* how often that ended without the link being up, in a row */
     hm_ms silent_since_ms; /* 0: it answers */
     hm_ms scan_asked_ms;   /* when the helper was asked to look */
 

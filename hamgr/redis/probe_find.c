@@ -12,6 +12,7 @@
 #define STARTING_MS 20
 #define SCAN_AGAIN_MS 1000
 #define DEATHS_TOLD 3
+#define CUT_OFF_TOLD 2
 
 void redis_probe_arm(struct event *timer, hm_ms after_ms)
 {
@@ -142,9 +143,16 @@ void redis_probe_tell_concern(const struct redis_probe *p, char *buffer, size_t 
                        "that evicts");
     else if (is_primary && s->keep_why[0] != 0)
         (void)snprintf(buffer, size, "it cannot be said who may attach: %s", s->keep_why);
+    else if (is_primary && p->unmatched[0] != 0)
+        (void)snprintf(buffer, size, "%s", p->unmatched);
     else if (p->deaths >= DEATHS_TOLD && clock_boot_ms() - p->died_ms < REDIS_DEATHS_APART_MS)
         (void)snprintf(buffer, size, "its server ended %u times in a row: look at its log",
                        p->deaths);
+    else if (p->cut_off >= CUT_OFF_TOLD)
+        (void)snprintf(buffer, size,
+                       "taking all data was cut off %u times in a row: look at both servers' logs; "
+                       "raise the primary's client-output-buffer-limit for replicas",
+                       p->cut_off);
 }
 
 void redis_probe_finish_unknown(struct redis_probe *p)

@@ -53,6 +53,21 @@ static void note_run(struct redis_probe *p, const struct info *i)
         redis_note(s, &n);
 }
 
+/* A primary that drops a replica while it loads has it begin again, at once, and for ever if
+ * nothing changes. */
+static void count_resyncs(struct redis_probe *p, const struct info *i)
+{
+    bool was_resyncing = p->is_resyncing && strcmp(p->s->info.run_id, i->run_id) == 0;
+    bool is_again = i->is_syncing ? i->synced < p->resynced : !i->is_loading;
+
+    p->is_resyncing = !i->is_master && i->is_syncing;
+    p->resynced = i->synced;
+    if (i->is_master || i->is_linked)
+        p->cut_off = 0;
+    else if (was_resyncing && is_again)
+        p->cut_off++;
+}
+
 /* What is made of it the core says soon; who did it only the server's log knows. */
 static void tell_foreign_change(const struct service *s, const struct info *i)
 {
@@ -81,25 +96,59 @@ static uint8_t find_followed(const struct service *s, const struct info *i)
     return i->master_port == s->config.service->port ? slot : HM_STRANGER;
 }
 
-static void take_replicas(const struct service *s, const struct info *i, struct copy *c)
+/* Which copy it is, only its member knows. */
+static bool does_follow(const struct service *s, uint8_t slot, struct gossip *ret)
 {
     const struct service_host *host = &s->config.host;
+
+    return host->look_at_peer != NULL && host->look_at_peer(host->ctx, slot, ret) &&
+           ret->copy == COPY_STANDBY && ret->follows == s->self;
+}
+
+/* A standby that streams, says its member, while the only replicas here have other addresses: it
+ * connects from another network card, or through an address translation. */
+static void tell_unmatched(struct redis_probe *p, const struct info_replica *stranger,
+                           const struct copy *c)
+{
+    const struct service *s = p->s;
+    char host[HM_ADDRESS_MAX];
+    struct gossip g;
+
+    p->unmatched[0] = 0;
+    for (uint8_t slot = 0; stranger != NULL && slot < HM_MEMBERS_MAX; slot++) {
+        const struct member *m = &s->record.member[slot];
+
+        if (slot == s->self || m->role != ROLE_DB || c->standby[slot].is_streaming ||
+            !does_follow(s, slot, &g) || !g.is_streaming)
+            continue;
+        hosts_split(m->address, host);
+        (void)snprintf(p->unmatched, sizeof p->unmatched,
+                       "%.31s attaches as %.45s:%u: set its replica-announce-ip to %.40s", m->name,
+                       stranger->address, (unsigned int)stranger->port, host);
+        return;
+    }
+}
+
+static void take_replicas(struct redis_probe *p, const struct info *i, struct copy *c)
+{
+    const struct service *s = p->s;
+    const struct info_replica *stranger = NULL;
 
     for (size_t n = 0; n < i->replicas_n; n++) {
         const struct info_replica *x = &i->replica[n];
         uint8_t slot = x->is_online ? hosts_find(s->hosts, x->address) : HM_STRANGER;
         struct gossip g;
 
-        if (slot >= HM_MEMBERS_MAX || slot == s->self || x->port != s->config.service->port)
-            continue;
-        /* Which copy it is, only its member knows. */
-        if (host->look_at_peer == NULL || !host->look_at_peer(host->ctx, slot, &g) ||
-            g.copy != COPY_STANDBY || g.follows != s->self)
+        if (x->is_online && (slot == HM_STRANGER || x->port != s->config.service->port))
+            stranger = x;
+        if (slot >= HM_MEMBERS_MAX || slot == s->self || x->port != s->config.service->port ||
+            !does_follow(s, slot, &g))
             continue;
         c->standby[slot].is_streaming = true;
         c->standby[slot].copy_id = g.copy_id;
         c->standby[slot].flushed = x->offset;
     }
+    tell_unmatched(p, stranger, c);
 }
 
 /* --- whether it can write ----------------------------------------------------------------------
@@ -189,6 +238,7 @@ enum hm_rc redis_probe_take(struct redis_probe *p, struct copy *ret, const char 
     if (!info_parse(p->text, p->size, &i, ret_why))
         return HM_BAD_INPUT;
     note_run(p, &i);
+    count_resyncs(p, &i);
     tell_foreign_change(s, &i);
     s->info = i;
     see_facts(s, &i);
@@ -214,7 +264,7 @@ enum hm_rc redis_probe_take(struct redis_probe *p, struct copy *ret, const char 
     if (s->notes.is_half)
         redis_probe_trouble(p, "it lost its data and waits for all of its primary's");
     if (i.is_master)
-        take_replicas(s, &i, &c);
+        take_replicas(p, &i, &c);
     *ret = c;
     return HM_OK;
 }

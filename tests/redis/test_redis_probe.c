@@ -137,6 +137,33 @@ static void a_standby_of_its_own_is_told_by_slot(void **state)
                 !w->copy.standby[DB2].is_streaming); /* its member says that it follows another */
 }
 
+/* Its host has two network cards, or an address translation stands between. */
+static void a_standby_that_comes_from_elsewhere_is_told(void **state)
+{
+    struct world *w = *state;
+    struct service_facts facts;
+    char wanted[160];
+
+    world_hear(w, DB2, 4711, DB1);
+    world_expect(w, COPY_PRIMARY, has_db2, 2000);
+    service_redis.describe(w->service, &facts);
+    assert_string_equal(facts.concern, "");
+    (void)snprintf(w->record.member[DB2].address, sizeof w->record.member[DB2].address,
+                   "127.0.0.77:7420");
+    service_redis.note_record(w->service, &w->record, DB1, true);
+    world_expect(w, COPY_PRIMARY, NULL, 2000);
+    assert_false(w->copy.standby[DB2].is_streaming);
+    service_redis.describe(w->service, &facts);
+    (void)snprintf(wanted, sizeof wanted,
+                   "db2 attaches as %s:%u: set its replica-announce-ip to 127.0.0.77",
+                   world_host(w, DB2), w->port);
+    assert_string_equal(facts.concern, wanted);
+    world_note_record(w, DB1);
+    world_expect(w, COPY_PRIMARY, has_db2, 2000);
+    service_redis.describe(w->service, &facts);
+    assert_string_equal(facts.concern, "");
+}
+
 static void its_position_is_the_offset(void **state)
 {
     struct world *w = *state;
@@ -512,6 +539,7 @@ int main(void)
         cmocka_unit_test(processes_that_nobody_can_reach_are_starting),
         cmocka_unit_test(a_start_is_seen),
         cmocka_unit_test(a_standby_of_its_own_is_told_by_slot),
+        cmocka_unit_test(a_standby_that_comes_from_elsewhere_is_told),
         cmocka_unit_test(its_position_is_the_offset),
         cmocka_unit_test(a_primary_that_refuses_writes_is_full),
         cmocka_unit_test(a_stopped_server_of_which_the_helper_knows_is_suspended),
