@@ -27,6 +27,7 @@ static const struct check {
     /* clang-format off */
     { "replica-read-only",         NEED_IS,       "yes",   0, "a replica would take writes that nobody else has", "yes" },
     { "replica-serve-stale-data",  NEED_IS,       "yes",   0, "hamgr asks a replica without a primary how far it is", "yes" },
+    { "replica-ignore-maxmemory",  NEED_IS,       "yes",   0, "a replica would evict keys that the primary keeps", "yes" },
     { "cluster-enabled",           NEED_IS,       "no",    0, "Redis Cluster chooses primaries itself", "no" },
     { "repl-diskless-load",        NEED_IS_NOT,  "swapdb", 0, "the old data is kept, and may not fit beside the new", "disabled" },
     { "repl-backlog-size", NEED_AT_LEAST, NULL, 16777216,     "after a takeover the others would need all data anew", "64mb" },
@@ -41,7 +42,11 @@ static const char *const commands[] = { "COMMAND", "INFO",      "acl",  "client"
                                         "ping",    "replicaof", "role", "wait",   "shutdown" };
 enum { COMMANDS_FIRST = 2 };
 
-enum { OTHERS_MAX = 8 };
+enum { OTHERS_MAX = 12 };
+
+/* What an ACL user of ours must be let do, as docs/redis.md has it. */
+#define RIGHTS                                                                                     \
+    "+info +role +ping +wait +replicaof +shutdown +command +config|get +config|set +client +acl"
 
 struct asking {
     struct worker_job base;
@@ -50,6 +55,8 @@ struct asking {
     void *ctx;
     struct service_finding findings[HM_ARRAY_LEN(checks) + OTHERS_MAX];
     size_t n;
+    size_t rights_asked, rights_told;
+    char refused[80]; /* commands that our user may not run */
     char include[INCLUDE_PATH_MAX];
     enum hm_rc include_rc;
     struct hm_err include_err;
@@ -160,13 +167,32 @@ static void look_at_port(struct asking *a, const redisReply *reply)
     unsigned int port = a->s->config.service->port;
 
     f->is_ok = strtoul(find(reply, "port"), NULL, 10) == port;
-    (void)snprintf(f->text, sizeof f->text, "%s", find(reply, "port"));
+    (void)snprintf(f->text, sizeof f->text, "%.20s", find(reply, "port"));
     if (f->is_ok)
         return;
     (void)snprintf(f->text, sizeof f->text, "is %.20s, and %u in hamgr.conf", find(reply, "port"),
                    port);
     (void)snprintf(f->next, sizeof f->next,
                    "port %u in redis.conf, the same on every host; restart the server", port);
+}
+
+/* A server without TLS in it knows neither setting. */
+static void look_at_tls(struct asking *a, const redisReply *reply)
+{
+    const char *port = find(reply, "tls-port");
+    bool is_open = port[0] != 0 && strcmp(port, "0") != 0;
+    bool is_asked = strcmp(find(reply, "tls-replication"), "yes") == 0;
+    struct service_finding *f;
+
+    if (!is_open && !is_asked)
+        return;
+    f = add(a, is_open ? "tls-port" : "tls-replication");
+    f->is_ok = false;
+    (void)snprintf(f->text, sizeof f->text, "is %.20s: hamgr and its replicas speak no TLS%s",
+                   is_open ? port : "yes",
+                   is_open ? ", and the fence's gate does not close it" : "");
+    (void)snprintf(f->next, sizeof f->next,
+                   "tls-port 0 and tls-replication no in redis.conf; restart the server");
 }
 
 /* Redis refuses other hosts while the default user needs no password, whoever they log in as. */
@@ -220,6 +246,7 @@ static void look_at_settings(struct asking *a, const redisReply *reply)
     for (size_t i = 0; i < HM_ARRAY_LEN(checks); i++)
         look_at(a, &checks[i], find(reply, checks[i].name));
     look_at_port(a, reply);
+    look_at_tls(a, reply);
     look_at_bind(a, reply);
     look_at_protection(a, reply);
     look_at_announced(a, reply);
@@ -235,16 +262,31 @@ static void tell(struct asking *a)
     free(a);
 }
 
+static const char *own_user(const struct asking *a)
+{
+    const char *user = a->s->config.service->user;
+
+    return user[0] != 0 ? user : "default";
+}
+
+static void tell_rights(const struct asking *a, struct service_finding *f)
+{
+    (void)snprintf(f->next, sizeof f->next, "ACL SETUSER %.40s " RIGHTS, own_user(a));
+}
+
 static void fail(struct asking *a, const char *why)
 {
     struct service_finding *f = add(a, "connection");
 
     f->is_ok = false;
     (void)snprintf(f->text, sizeof f->text, "the server does not answer: %.120s", why);
-    (void)snprintf(f->next, sizeof f->next, "%s",
-                   strstr(why, "NOPERM") != NULL
-                       ? "let hamgr's user run CONFIG, CLIENT, ACL, REPLICAOF, INFO, COMMAND"
-                       : "start the server, or look at socket, port, user and passfile");
+    if (strstr(why, "NOPERM") != NULL)
+        tell_rights(a, f);
+    else
+        (void)snprintf(f->next, sizeof f->next, "%s",
+                       strstr(why, "unknown command") != NULL
+                           ? "remove rename-command for it from redis.conf; restart the server"
+                           : "start the server, or look at socket, port, user and passfile");
     tell(a);
 }
 
@@ -287,6 +329,71 @@ static void ask_include(struct asking *a)
 /* --- asking ------------------------------------------------------------------------------------
  */
 
+/* What is needed only when something happens must not be refused then. Each as long as it is. */
+static const struct right {
+    size_t n;
+    const char *word[4];
+} rights[] = {
+    /* clang-format off */
+    { 3, { "REPLICAOF", "NO", "ONE" } },
+    { 4, { "CONFIG", "SET", "hz", "10" } },
+    { 2, { "CLIENT", "LIST" } },
+    { 3, { "CLIENT", "PAUSE", "1" } },
+    { 3, { "ACL", "SETUSER", "hamgr" } },
+    { 3, { "WAIT", "1", "1" } },
+    { 1, { "ROLE" } },
+    { 1, { "SHUTDOWN" } },
+    /* clang-format on */
+};
+
+static void add_refused(struct asking *a, const char *command)
+{
+    size_t n = strlen(a->refused);
+
+    if (strstr(a->refused, command) == NULL)
+        (void)snprintf(a->refused + n, sizeof a->refused - n, " %s", command);
+}
+
+/* An answer for each; Redis 6.2 does not know the question. */
+static void on_right(void *ctx, enum rconn_outcome outcome, const redisReply *reply,
+                     const char *why)
+{
+    struct asking *a = ctx;
+    const struct right *right = &rights[a->rights_told++];
+
+    if (outcome == RCONN_ANSWERED && reply->type == REDIS_REPLY_STRING)
+        add_refused(a, right->word[0]);
+    else if (outcome == RCONN_REFUSED && strncmp(why, "NOPERM", 6) == 0)
+        add_refused(a, "ACL");
+    if (a->rights_told < a->rights_asked)
+        return;
+    if (a->refused[0] != 0) {
+        struct service_finding *f = add(a, "permissions");
+
+        f->is_ok = false;
+        (void)snprintf(f->text, sizeof f->text, "user %.40s may not run:%s", own_user(a),
+                       a->refused);
+        tell_rights(a, f);
+    }
+    ask_include(a);
+}
+
+static void ask_rights(struct asking *a)
+{
+    a->rights_asked = HM_ARRAY_LEN(rights);
+    for (size_t i = 0; i < HM_ARRAY_LEN(rights); i++) {
+        const char *words[3 + HM_ARRAY_LEN(rights[i].word)] = { "ACL", "DRYRUN", own_user(a) };
+
+        memcpy(words + 3, rights[i].word, sizeof rights[i].word);
+        if (!rconn_ask(a->s->work, 3 + rights[i].n, words, CHECK_TIMEOUT_MS, on_right, a)) {
+            a->rights_asked = i;
+            break;
+        }
+    }
+    if (a->rights_asked == 0)
+        ask_include(a);
+}
+
 static void on_commands(void *ctx, enum rconn_outcome outcome, const redisReply *reply,
                         const char *why)
 {
@@ -312,7 +419,7 @@ static void on_commands(void *ctx, enum rconn_outcome outcome, const redisReply 
     if (!f->is_ok)
         (void)snprintf(f->next, sizeof f->next,
                        "remove rename-command for these from redis.conf; restart the server");
-    ask_include(a);
+    ask_rights(a);
 }
 
 static void on_settings(void *ctx, enum rconn_outcome outcome, const redisReply *reply,

@@ -6,10 +6,14 @@
 #include "tests/redis/await.h"
 #include "tests/redis/world.h"
 
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { DB1, FINDINGS_MAX = 32 };
 
@@ -74,14 +78,41 @@ static void start(struct world *w, const char *lines)
     world_await(w, is_healthy(w) && rconn_is_up(w->service->work));
 }
 
-static void include_as_last_line(const struct world *w, char lines[512], const char *before)
+static void include_as_last_line(const struct world *w, char lines[640], const char *before)
 {
     char path[INCLUDE_PATH_MAX];
     struct hm_err err;
 
     include_path(w->settings[DB1].run_dir, "cache", path);
     assert_int_equal(include_write(w->settings[DB1].run_dir, "cache", &err), HM_OK);
-    (void)snprintf(lines, 512, "%sinclude %s\n", before, path);
+    (void)snprintf(lines, 640, "%sinclude %s\n", before, path);
+}
+
+/* A key and a certificate in one file, which the server finds as tls.pem. */
+static void make_certificate(const struct world *w, char path[128])
+{
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    X509 *x = X509_new();
+    X509_NAME *name = X509_get_subject_name(x);
+    FILE *f;
+
+    (void)snprintf(path, 128, "%s/tls.pem", w->top);
+    f = fopen(path, "we");
+    assert_non_null(f);
+    assert_int_equal(X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
+                                                (const unsigned char *)"db1", -1, -1, 0),
+                     1);
+    assert_int_equal(X509_set_issuer_name(x, name), 1);
+    assert_non_null(X509_gmtime_adj(X509_getm_notBefore(x), 0));
+    assert_non_null(X509_gmtime_adj(X509_getm_notAfter(x), 86400));
+    assert_int_equal(X509_set_pubkey(x, key), 1);
+    assert_true(X509_sign(x, key, EVP_sha256()) > 0);
+    assert_int_equal(PEM_write_PrivateKey(f, key, NULL, NULL, 0, NULL, NULL), 1);
+    assert_int_equal(PEM_write_X509(f, x), 1);
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(chmod(path, 0644), 0); /* the server may run as another user */
+    X509_free(x);
+    EVP_PKEY_free(key);
 }
 
 #define GOOD "repl-backlog-size 64mb\nrepl-backlog-ttl 0\n"
@@ -89,7 +120,7 @@ static void include_as_last_line(const struct world *w, char lines[512], const c
 static void a_server_as_hamgr_wants_it_has_no_fault(void **state)
 {
     struct world *w = *state;
-    char lines[512];
+    char lines[640];
 
     include_as_last_line(w, lines, GOOD "appendonly yes\n");
     start(w, lines);
@@ -102,16 +133,14 @@ static void a_server_as_hamgr_wants_it_has_no_fault(void **state)
 
 static void each_setting_that_is_wrong_has_its_next_step(void **state)
 {
-    static const char *const faults[] = { "replica-serve-stale-data",
-                                          "repl-diskless-load",
-                                          "repl-backlog-size",
-                                          "repl-backlog-ttl",
-                                          "maxclients",
-                                          "replica-announce-ip",
-                                          "include" };
+    static const char *const faults[] = { "replica-serve-stale-data", "replica-ignore-maxmemory",
+                                          "repl-diskless-load",       "repl-backlog-size",
+                                          "repl-backlog-ttl",         "maxclients",
+                                          "replica-announce-ip",      "include" };
     struct world *w = *state;
 
-    start(w, "replica-serve-stale-data no\nrepl-diskless-load swapdb\nrepl-backlog-size 1mb\n"
+    start(w, "replica-serve-stale-data no\nreplica-ignore-maxmemory no\nrepl-diskless-load "
+             "swapdb\nrepl-backlog-size 1mb\n"
              "repl-backlog-ttl 3600\nmaxclients 40\nreplica-announce-ip 192.0.2.1\n");
     check(w);
     expect_faults(faults, HM_ARRAY_LEN(faults));
@@ -125,7 +154,7 @@ static void a_server_that_others_cannot_reach_is_told(void **state)
 {
     static const char *const faults[] = { "bind", "protected-mode" };
     struct world *w = *state;
-    char lines[512];
+    char lines[640];
 
     include_as_last_line(w, lines, GOOD "protected-mode yes\n");
     start(w, lines);
@@ -143,7 +172,7 @@ static void a_command_that_was_renamed_is_told(void **state)
 {
     static const char *const faults[] = { "commands" };
     struct world *w = *state;
-    char lines[512];
+    char lines[640];
 
     include_as_last_line(w, lines, GOOD "rename-command SHUTDOWN \"\"\nrename-command WAIT w8\n");
     start(w, lines);
@@ -156,7 +185,7 @@ static void another_port_is_told(void **state)
 {
     static const char *const faults[] = { "port" };
     struct world *w = *state;
-    char lines[512];
+    char lines[640];
 
     include_as_last_line(w, lines, GOOD "port 0\n");
     start(w, lines);
@@ -165,11 +194,83 @@ static void another_port_is_told(void **state)
     assert_non_null(strstr(find("port")->text, "is 0, and "));
 }
 
+/* The port of another world is as good as any: nobody connects to it. */
+static void a_port_for_tls_is_told(void **state)
+{
+    static const char *const faults[] = { "port", "tls-port" };
+    struct world *w = *state;
+    const struct settings_service *service = &w->settings[DB1].service[0];
+    char lines[640], before[512], pem[128];
+
+    if (strstr(world_ask(w, DB1, "CONFIG GET tls-port"), "tls-port") == NULL) {
+        print_message("this redis-server knows no TLS\n");
+        return;
+    }
+    make_certificate(w, pem);
+    (void)snprintf(before, sizeof before,
+                   GOOD "port 0\ntls-port %u\ntls-cert-file %s\ntls-key-file %s\n"
+                        "tls-ca-cert-file %s\n",
+                   service->port, pem, pem, pem);
+    include_as_last_line(w, lines, before);
+    start(w, lines);
+    check(w);
+    expect_faults(faults, HM_ARRAY_LEN(faults));
+    assert_non_null(strstr(find("tls-port")->text, "speak no TLS"));
+    assert_non_null(strstr(find("tls-port")->next, "tls-port 0"));
+}
+
+/* What is needed only at a takeover is known to be refused before it. */
+static void a_right_that_our_user_lacks_is_told(void **state)
+{
+    static const char *const faults[] = { "permissions" };
+    struct world *w = *state;
+    char lines[640];
+
+    include_as_last_line(w, lines, GOOD);
+    start(w, lines);
+    if (strstr(world_ask(w, DB1, "ACL DRYRUN default PING"), "OK") == NULL) {
+        print_message("this redis-server does not tell who may run what\n");
+        return;
+    }
+    (void)world_ask(w, DB1, "ACL SETUSER default -wait -replicaof -client|pause");
+    check(w);
+    (void)world_ask(w, DB1, "ACL SETUSER default +@all");
+    expect_faults(faults, HM_ARRAY_LEN(faults));
+    assert_string_equal(find("permissions")->text,
+                        "user default may not run: REPLICAOF CLIENT WAIT");
+    assert_non_null(strstr(find("permissions")->next, "ACL SETUSER default +info +role"));
+}
+
+static void a_user_that_may_not_even_ask_is_told_its_rights(void **state)
+{
+    static const char *const faults[] = { "connection" };
+    struct world *w = *state;
+
+    (void)world_ask(w, DB1, "ACL SETUSER default -config");
+    check(w);
+    (void)world_ask(w, DB1, "ACL SETUSER default +config");
+    expect_faults(faults, HM_ARRAY_LEN(faults));
+    assert_non_null(strstr(find("connection")->next, "+config|get +config|set"));
+}
+
+static void a_renamed_config_is_told_as_such(void **state)
+{
+    static const char *const faults[] = { "connection" };
+    struct world *w = *state;
+    char lines[640];
+
+    include_as_last_line(w, lines, GOOD "rename-command CONFIG c0nf\n");
+    start(w, lines);
+    check(w);
+    expect_faults(faults, HM_ARRAY_LEN(faults));
+    assert_non_null(strstr(find("connection")->next, "remove rename-command"));
+}
+
 static void a_file_that_hamgrd_may_not_read_is_no_fault(void **state)
 {
     struct world *w = *state;
     struct settings_service *service = &w->settings[DB1].service[0];
-    char kept[SETTINGS_PATH_MAX], lines[512];
+    char kept[SETTINGS_PATH_MAX], lines[640];
 
     include_as_last_line(w, lines, GOOD);
     start(w, lines);
@@ -228,6 +329,10 @@ int main(void)
         cmocka_unit_test(a_server_that_others_cannot_reach_is_told),
         cmocka_unit_test(a_command_that_was_renamed_is_told),
         cmocka_unit_test(another_port_is_told),
+        cmocka_unit_test(a_port_for_tls_is_told),
+        cmocka_unit_test(a_right_that_our_user_lacks_is_told),
+        cmocka_unit_test(a_user_that_may_not_even_ask_is_told_its_rights),
+        cmocka_unit_test(a_renamed_config_is_told_as_such),
         cmocka_unit_test(a_file_that_hamgrd_may_not_read_is_no_fault),
         cmocka_unit_test(a_server_that_does_not_answer_is_one_fault),
         cmocka_unit_test(why_hamgrd_is_not_let_in_is_told),
