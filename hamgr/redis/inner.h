@@ -26,6 +26,7 @@
 #define REDIS_NOBODY_PORT "1"
 
 struct note_job;    /* redis.c */
+struct pass_job;    /* redis.c */
 struct redis_op;    /* op.c */
 struct redis_probe; /* probe.c */
 
@@ -70,7 +71,12 @@ struct service {
     struct redis_op *old_ops;  /* owned; over, and something still calls them back */
     struct redis_probe *probe; /* owned */
     struct note_job *note_job; /* owned */
+    struct pass_job *pass_job; /* owned */
 };
+
+/* redis.c. The server refuses the password: it may have been changed since the file was read. Reads
+ * it again, and has the probe look anew if it says something else. */
+void redis_read_password_again(struct service *s);
 
 /* probe.c */
 enum hm_rc redis_probe_new(struct service *s, struct hm_err *err) HM_MUST_CHECK; /* s->probe */

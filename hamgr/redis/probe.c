@@ -247,6 +247,8 @@ void redis_probe_note_down(struct redis_probe *p, const char *why)
     } else if (rconn_is_nobody_there(p->s->watch)) {
         redis_probe_finish_deaf(p, why);
     } else {
+        if (strncmp(why, "WRONGPASS", 9) == 0 || strncmp(why, "NOAUTH", 6) == 0)
+            redis_read_password_again(p->s);
         redis_probe_trouble(p, "%s%s", next_step(why), why);
         redis_probe_finish_unknown(p);
     }

@@ -372,6 +372,14 @@ static void read_answers(struct rconn *c)
 
 /* --- callbacks of the loop ------------------------------------------------------------------- */
 
+static void forget_password(struct rconn *c)
+{
+    if (c->password != NULL)
+        explicit_bzero(c->password, strlen(c->password));
+    free(c->password);
+    c->password = NULL;
+}
+
 static void really_free(struct rconn *c)
 {
     free_event(&c->readable);
@@ -387,9 +395,7 @@ static void really_free(struct rconn *c)
     free_list(c->first);
     free_list(c->over);
     free(c->user);
-    if (c->password != NULL)
-        explicit_bzero(c->password, strlen(c->password));
-    free(c->password);
+    forget_password(c);
     free(c);
 }
 
@@ -559,6 +565,17 @@ void rconn_open(struct rconn *c, bool is_fresh)
     }
     c->is_down_due = false; /* that it was lost is told no more: it is being opened */
     begin_opening(c);
+}
+
+bool rconn_set_password(struct rconn *c, const char *password)
+{
+    char *copy = NULL;
+
+    if (!keep(password, &copy))
+        return false;
+    forget_password(c);
+    c->password = copy;
+    return true;
 }
 
 bool rconn_is_up(const struct rconn *c)

@@ -52,6 +52,9 @@ void rconn_free(struct rconn *c);
  * However it ends, on_up or on_down is called from the loop, not before this returns; that the one
  * before was lost is not told any more. */
 void rconn_open(struct rconn *c, bool is_fresh);
+/* What it logs in with from the next opening on; copied. False: no memory, and it stays as it was.
+ */
+bool rconn_set_password(struct rconn *c, const char *password);
 bool rconn_is_up(const struct rconn *c);
 /* Whether opening failed because nobody listens there (ECONNREFUSED, no such socket). */
 bool rconn_is_nobody_there(const struct rconn *c);

@@ -72,6 +72,8 @@ static void on_watch_down(void *ctx, const char *why)
     redis_probe_note_down(((struct service *)ctx)->probe, why);
 }
 
+enum { PASSWORD_MAX = 512 };
+
 /* The first line of the file. */
 static enum hm_rc read_password(const char *path, char *password, size_t size, struct hm_err *err)
 {
@@ -93,11 +95,73 @@ static enum hm_rc read_password(const char *path, char *password, size_t size, s
     return HM_OK;
 }
 
+/* One look at the pass file at a time. */
+struct pass_job {
+    struct worker_job base;
+    struct service *s;
+    bool is_out;
+    bool has_failed; /* told once */
+    enum hm_rc rc;
+    struct hm_err err;
+    char password[PASSWORD_MAX];
+};
+
+static void run_pass(struct worker_job *base)
+{
+    struct pass_job *job = (struct pass_job *)base;
+
+    job->rc = read_password(job->s->config.service->passfile, job->password, sizeof job->password,
+                            &job->err);
+}
+
+static void take_password(struct service *s, const char *password)
+{
+    char *copy = strdup(password);
+
+    if (copy == NULL || !rconn_set_password(s->work, copy) ||
+        !rconn_set_password(s->watch, copy)) { /* the next refusal tries again */
+        free(copy);
+        return;
+    }
+    if (s->password != NULL)
+        explicit_bzero(s->password, strlen(s->password));
+    free(s->password);
+    s->password = copy;
+    log_info("passfile read again service=%s", s->config.service->name);
+    redis_probe_look(s->probe);
+}
+
+static void done_pass(struct worker_job *base)
+{
+    struct pass_job *job = (struct pass_job *)base;
+    struct service *s = job->s;
+
+    job->is_out = false;
+    if (job->rc != HM_OK && !job->has_failed)
+        log_warn("passfile-failed service=%s why=\"%s\"", s->config.service->name, job->err.text);
+    else if (job->rc == HM_OK && (s->password == NULL || strcmp(job->password, s->password) != 0))
+        take_password(s, job->password);
+    job->has_failed = job->rc != HM_OK;
+    explicit_bzero(job->password, sizeof job->password);
+}
+
+void redis_read_password_again(struct service *s)
+{
+    struct pass_job *job = s->pass_job;
+
+    if (s->config.service->passfile[0] == 0 || job->is_out)
+        return;
+    job->base.run = run_pass;
+    job->base.done = done_pass;
+    job->is_out = true;
+    worker_add(s->worker, &job->base);
+}
+
 /* The probe opens both: it knows when there is a server. */
 static enum hm_rc make_connections(struct service *s, struct hm_err *err)
 {
     const struct settings_service *service = s->config.service;
-    char password[512] = "";
+    char password[PASSWORD_MAX] = "";
     struct rconn_config c = {
         .base = s->config.base,
         .path = service->socket, /* a closed gate holds back TCP, also within the host */
@@ -138,6 +202,7 @@ static void close_service(struct service *s)
     redis_probe_free(s);
     hosts_free(s->hosts);
     free(s->note_job);
+    free(s->pass_job);
     if (s->password != NULL)
         explicit_bzero(s->password, strlen(s->password));
     free(s->password);
@@ -150,14 +215,16 @@ static enum hm_rc open_service(const struct service_config *config, struct servi
     struct service *s = calloc(1, sizeof *s);
     enum hm_rc rc;
 
-    if (s != NULL)
-        s->note_job = calloc(1, sizeof *s->note_job);
-    if (s == NULL || s->note_job == NULL) {
-        free(s);
+    if (s == NULL)
+        return hm_fail(err, HM_FAILED, "no memory for a service");
+    s->note_job = calloc(1, sizeof *s->note_job);
+    s->pass_job = calloc(1, sizeof *s->pass_job);
+    if (s->note_job == NULL || s->pass_job == NULL) {
+        close_service(s);
         return hm_fail(err, HM_FAILED, "no memory for a service");
     }
     s->config = *config;
-    s->note_job->s = s;
+    s->note_job->s = s->pass_job->s = s;
     s->self = HM_NOBODY;
     s->seen.follows = HM_NOBODY;
     rc = rnotes_load(config->settings->state_dir, config->service->name, &s->notes, err);

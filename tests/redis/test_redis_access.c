@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DB1 };
+enum { DB1, DB2 };
 
 static bool is_healthy(const struct world *w)
 {
@@ -64,6 +64,26 @@ static void a_user_of_the_acl_is_logged_in(void **state)
     write_password(w, "other");
     world_watch(w, DB1);
     world_expect(w, COPY_PRIMARY, is_healthy, 5000);
+}
+
+/* Whether the server or the file was changed first, and without a restart of hamgrd. */
+static void a_password_that_was_changed_is_read_again(void **state)
+{
+    struct world *w = *state;
+    struct settings_service *service = &w->settings[DB1].service[0];
+
+    (void)world_ask(w, DB1, "ACL SETUSER hamgr >another <other");
+    (void)world_ask(w, DB1, "CLIENT KILL USER hamgr");
+    world_await(w, strstr(world_trouble(w), "look at user and passfile: WRONGPASS") != NULL);
+    write_password(w, "another\n");
+    world_expect(w, COPY_PRIMARY, is_healthy, 5000);
+    assert_string_equal(w->service->password, "another");
+    write_password(w, "third\n");
+    (void)world_ask(w, DB1, "ACL SETUSER hamgr >third <another");
+    (void)world_ask(w, DB1, "CLIENT KILL USER hamgr");
+    world_await(w, strcmp(w->service->password, "third") == 0);
+    world_expect(w, COPY_PRIMARY, is_healthy, 5000);
+    world_await(w, rconn_is_up(w->service->work)); /* that one, too */
     service->user[0] = service->passfile[0] = 0;
     world_watch(w, DB1);
     world_expect(w, COPY_PRIMARY, is_healthy, 1000);
@@ -166,6 +186,33 @@ static void a_standby_that_dies_again_and_again_is_told(void **state)
     assert_string_equal(concern(w), "its server ended 3 times in a row: look at its log");
 }
 
+static bool is_taking_data(const struct world *w)
+{
+    return w->service->info.is_syncing && w->service->info.synced > 0;
+}
+
+/* The server begins again by itself, and again gets nowhere: nothing but the link shows it. */
+static void data_that_never_arrives_is_told(void **state)
+{
+    struct world *w = *state;
+
+    world_start(w, DB2,
+                "repl-diskless-sync yes\nrepl-diskless-sync-delay 0\n"
+                "rdb-key-save-delay 20000\n");
+    world_write(w, DB2, 2000, 1000); /* forty seconds of it */
+    world_watch(w, DB1);             /* its deaths are forgotten */
+    world_expect(w, COPY_STANDBY, NULL, 1000);
+    (void)world_ask(w, DB1, "REPLICAOF %s %u", world_host(w, DB2), w->port);
+    while (strstr(concern(w), "taking all data was cut off") == NULL) {
+        world_expect(w, COPY_STANDBY, is_taking_data, 5000);
+        (void)world_ask(w, DB2, "CLIENT KILL TYPE replica");
+    }
+    assert_non_null(strstr(concern(w), "client-output-buffer-limit"));
+    (void)world_ask(w, DB2, "CONFIG SET rdb-key-save-delay 0");
+    world_await(w, w->service->info.is_linked);
+    assert_string_equal(concern(w), "");
+}
+
 static int make_world(void **state)
 {
     *state = world_new();
@@ -184,11 +231,13 @@ int main(void)
         cmocka_unit_test(without_the_password_it_says_what_to_set),
         cmocka_unit_test(with_it_all_is_well),
         cmocka_unit_test(a_user_of_the_acl_is_logged_in),
+        cmocka_unit_test(a_password_that_was_changed_is_read_again),
         cmocka_unit_test(a_server_full_of_clients_is_still_seen),
         cmocka_unit_test(a_full_memory_is_told_and_is_no_illness),
         cmocka_unit_test(one_that_ends_our_connections_is_not_dead),
         cmocka_unit_test(what_hamgr_may_not_ask_is_named),
         cmocka_unit_test(a_standby_that_dies_again_and_again_is_told),
+        cmocka_unit_test(data_that_never_arrives_is_told),
     };
 
     return cmocka_run_group_tests(tests, make_world, end_world);

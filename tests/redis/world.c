@@ -87,6 +87,8 @@ struct world *world_new(void)
         give_up("no memory");
     if (access(SERVER, X_OK) != 0)
         give_up("no " SERVER ": install redis-server (make deps)");
+    /* A server that takes no more clients may close before its client has said anything. */
+    (void)signal(SIGPIPE, SIG_IGN);
     strcpy(w->top, "/tmp/hamgr-redis-XXXXXX");
     if (mkdtemp(w->top) == NULL)
         give_up("cannot make a directory in /tmp");
