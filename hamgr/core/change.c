@@ -48,12 +48,11 @@ static enum change_reason takeover_reason(const struct core *c, const struct rec
     return c->voter.released.member == old->holder ? CHANGE_RELEASED : CHANGE_LEASE_RAN_OUT;
 }
 
-static void next_epoch(struct core *c, enum change_reason reason, const struct position *end)
+void core_next_epoch(struct core *c, enum change_reason reason, const struct position *end)
 {
     struct record *r = &c->draft;
     uint64_t timeline = record_next_timeline(r);
 
-    r->version++;
     r->epoch++;
     r->holder = c->self;
     r->copy_id = c->copy.copy_id;
@@ -79,31 +78,13 @@ void core_takeover_build(struct core *c)
         c->draft.switchover = (struct switchover){ .phase = SWITCH_NONE };
         return;
     }
+    c->draft.version++;
+    if (core_is_kept(c, core_base(c))) {
+        core_keep_build(c, &c->answers[c->self].at);
+        return;
+    }
     core_takeover_pairs(c, &c->draft);
-    next_epoch(c, takeover_reason(c, core_base(c)), &c->answers[c->self].at);
-}
-
-/* failover --force: this member alone, in a new incarnation of the cluster. */
-void core_force_build(struct core *c)
-{
-    struct record *r = &c->draft;
-
-    *r = *core_known(c);
-    r->cluster_incarnation++;
-    for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++)
-        if (slot != c->self)
-            memset(&r->member[slot], 0, sizeof r->member[slot]);
-    r->voters = core_slot_bit(c->self);
-    r->old_voters = 0;
-    r->is_paused = false;
-    r->durability = DURABILITY_ASYNC;
-    r->pairs_n = 1;
-    r->pairs[0] = pair_alone;
-    if (core_is_holder_copy(c, core_known(c)))
-        r->version++;
-    else
-        next_epoch(c, CHANGE_FORCED, &c->copy.at);
-    r->last_order = c->order.id;
+    core_next_epoch(c, takeover_reason(c, core_base(c)), &c->answers[c->self].at);
 }
 
 /* --- changes by the holder ------------------------------------------------------------------ */
@@ -260,10 +241,12 @@ static bool is_in_a_pair(const struct record *r, uint8_t slot)
     return false;
 }
 
-static bool is_order_to_write(const struct core *c, const struct record *r)
+static bool is_order_to_write(struct core *c, const struct record *r)
 {
     if (c->order.kind == ORDER_NONE || c->order.kind == ORDER_FORCE || c->order.id <= r->last_order)
         return false;
+    if (c->order.kind == ORDER_KEEP)
+        return core_keep_fault(c, &c->order) == NULL;
     /* From the moment that a version without the pause leaves, the fence must have a deadline:
      * one told after the order, so that no older word to the helper can still undo it. */
     if (c->order.kind == ORDER_RESUME && c->is_paused &&
@@ -279,7 +262,7 @@ bool core_is_switchover_over(const struct core *c, const struct record *r)
 {
     if (r->switchover.phase == SWITCH_NONE)
         return false;
-    return r->switchover.order != c->order.id || c->order.kind != ORDER_SWITCHOVER;
+    return r->switchover.order != c->order.id || !core_is_order_to_another(c);
 }
 
 enum change_kind core_change_wanted(struct core *c)
@@ -345,6 +328,13 @@ static void write_order(struct core *c, struct record *r)
         if (r->member[o->member].role == ROLE_OBSERVER)
             memset(&r->member[o->member], 0, sizeof r->member[o->member]);
         change_voters(r, 0, core_slot_bit(o->member));
+        break;
+    case ORDER_KEEP:
+        if (o->member == c->self)
+            core_keep_build(c, &c->copy.at);
+        else
+            r->switchover =
+                (struct switchover){ .order = o->id, .to = o->member, .phase = SWITCH_FORCED };
         break;
     case ORDER_NONE:
     case ORDER_CANCEL:
@@ -491,13 +481,15 @@ static const char *order_fault(struct core *c, struct order *o)
     }
     if (o->kind == ORDER_REBUILD)
         return core_rebuild_fault(c);
+    if (o->kind == ORDER_KEEP && !core_is_holder_state(c->state))
+        return core_keep_fault(c, o);
     if (!core_is_holder_state(c->state) || c->state == ST_HANDOVER)
         return "this member is not the holder";
     if (o->id == r->last_order)
         return NULL;
     if (o->id < r->last_order)
         return "a newer order has been carried out";
-    if (c->order.kind != ORDER_NONE && o->kind != ORDER_CANCEL)
+    if (c->order.kind != ORDER_NONE && o->kind != ORDER_CANCEL && o->kind != ORDER_KEEP)
         return "another order is under way";
     switch (o->kind) {
     case ORDER_SWITCHOVER:
@@ -507,6 +499,8 @@ static const char *order_fault(struct core *c, struct order *o)
     case ORDER_MEMBER_ADD:
     case ORDER_MEMBER_REMOVE:
         return member_fault(c, o);
+    case ORDER_KEEP:
+        return core_keep_fault(c, o);
     case ORDER_DURABILITY:
     case ORDER_NONE:
     case ORDER_PAUSE:
@@ -579,13 +573,15 @@ void core_follow_order(struct core *c)
 
     if (c->order.kind == ORDER_NONE)
         return;
-    if (c->order.kind == ORDER_SWITCHOVER) {
+    if (core_is_order_to_another(c)) {
         if (r->holder == c->order.member && core_followed_holder(c) == r->holder)
             core_drop_order(c, HM_OK, "the named member is primary");
         else if (core_due(c, c->order_until_ms))
             core_drop_order(c, HM_TIMED_OUT, "the named member did not become primary in time");
     } else if (is_in_force) {
         core_drop_order(c, HM_OK, "a majority accepted");
+    } else if (c->order.kind == ORDER_KEEP && core_followed_holder(c) != HM_NOBODY) {
+        core_drop_order(c, HM_REFUSED, "a holder is heard again: ask once more");
     } else if (core_due(c, c->order_until_ms)) {
         core_drop_order(c, HM_TIMED_OUT, late_because(c));
     }

@@ -131,6 +131,17 @@ bool core_may_be_forced(const struct core *c, const struct record *r)
                                       c->copy.at.offset >= record_timeline(r)->start);
 }
 
+bool core_may_be_kept(const struct core *c, const struct record *r)
+{
+    const struct copy *copy = &c->copy;
+
+    return c->has_copy && c->config.role == ROLE_DB && (r->voters & core_slot_bit(c->self)) != 0 &&
+           copy->state == COPY_STANDBY && copy->is_healthy && copy->is_final &&
+           !core_is_forged(c) && (r->system_id == 0 || copy->system_id == r->system_id) &&
+           (r->kind == SERVICE_REDIS || core_may_be_forced(c, r) ||
+            core_is_on_history(c, r, &copy->at, copy->began_epoch));
+}
+
 uint64_t core_primary_offset(const struct core *c, const struct record *r)
 {
     if (c->seen_epoch == r->epoch && c->seen_offset > r->last_known.offset)
@@ -197,6 +208,17 @@ bool core_says_unfit(const struct core *c, uint8_t slot)
     return g != NULL && !gossip_is_fit(c, core_known(c), g);
 }
 
+bool core_may_keep(const struct core *c, uint8_t slot)
+{
+    const struct gossip *g =
+        slot < HM_MEMBERS_MAX ? view_recent(&c->view, slot, recent_ms(c)) : NULL;
+    const struct record *r = core_known(c);
+
+    return g != NULL && r->member[slot].role == ROLE_DB && (r->voters & core_slot_bit(slot)) != 0 &&
+           g->copy == COPY_STANDBY && g->is_healthy && g->is_final &&
+           (r->kind == SERVICE_REDIS || core_is_on_history(c, r, &g->at, g->began_epoch));
+}
+
 /* Orders two copies: position, then priority, then name. */
 static int compare_copies(const struct record *r, uint8_t a, const struct gossip *ga, uint8_t b,
                           const struct gossip *gb)
@@ -232,7 +254,7 @@ bool core_is_first_in_line(struct core *c, uint8_t *ret_rank)
     *ret_rank = 0;
     if (core_is_holder_copy(c, r) || c->is_yielded_to)
         return true;
-    if (r->switchover.phase != SWITCH_NONE && r->switchover.to == c->self)
+    if (core_is_kept(c, r) || (r->switchover.phase != SWITCH_NONE && r->switchover.to == c->self))
         return true;
     core_make_gossip(c, &mine);
     for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++)
@@ -383,9 +405,11 @@ bool core_logs_suffice(struct core *c)
 {
     const struct record *r = core_base(c);
 
-    if (!is_counted(c, r, &c->answers[c->self]) || !core_own_answer_stands(c))
+    bool is_kept = core_is_kept(c, r);
+
+    if (!core_own_answer_stands(c) || (!is_kept && !is_counted(c, r, &c->answers[c->self])))
         return false;
-    if (r->durability != DURABILITY_ASYNC && !pairs_are_met(c, r))
+    if (!is_kept && r->durability != DURABILITY_ASYNC && !pairs_are_met(c, r))
         return false;
     return (all_have_answered(c, r) && !core_awaits_dead_end(c)) ||
            core_due(c, c->since_ms + c->config.freeze_timeout_ms);

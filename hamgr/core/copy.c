@@ -386,6 +386,7 @@ static void want_holder(struct core *c)
     c->given_up_copy = 0; /* what is here is what all others copy from */
     c->wants_rebuild = false;
     core_fence_holder(c);
+    core_tell_no_primary(c);
     if (c->copy.state == COPY_SUSPENDED && is_own && c->is_chosen &&
         c->now_ms < core_lease_until(c, c->distrust_before_ms))
         core_thaw_copy(c);
@@ -426,7 +427,7 @@ static bool has_time_to_stop(struct core *c)
     hm_ms ttl_ms = core_ttl_ms(c);
     const struct gossip *g;
 
-    if (s->phase == SWITCH_NONE ||
+    if (s->phase != SWITCH_PREPARED ||
         core_due(c, c->since_ms + CORE_STOP_HEARTBEATS * core_heartbeat_ms(c)))
         return false;
     if (is_redis(c) || !core_due(c, c->since_ms + ttl_ms))

@@ -249,6 +249,7 @@ struct core {
     uint64_t repointed_epoch;
     uint8_t repointed_to;
     uint64_t alerted_epoch;
+    uint64_t alerted_copy; /* it is told that nobody may go on beside this own copy */
 
     struct core_effects *out; /* only inside core_step() */
 };
@@ -274,6 +275,9 @@ hm_ms core_valid_until(const struct core *c);
 /* Who leads as far as this member knows: itself while it holds the lease, or the holder that it
  * hears renewing the very record accepted here (R6); else HM_NOBODY. */
 uint8_t core_leader(const struct core *c);
+/* A holder with such a copy has no primary, and gets none by itself unless another copy takes over
+ * or its server comes up: nothing is acknowledged. */
+bool core_has_no_primary(const struct record *r, enum copy_state state, uint64_t copy_id);
 /* The newest record that this member accepted; NULL before the first. Borrowed from c. */
 const struct record *core_record(const struct core *c);
 

@@ -63,6 +63,7 @@ enum alert_kind {
     ALERT_BLANK,         /* the voter's file is missing */
     ALERT_DISK,          /* the voter's state cannot be written */
     ALERT_STOPPED,       /* the cluster has a newer incarnation */
+    ALERT_NO_PRIMARY,    /* it holds the lease, and no copy may go on unless a person says so */
 };
 
 struct core_effect {

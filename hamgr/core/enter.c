@@ -165,7 +165,8 @@ static void enter_holder(struct core *c, enum core_state before)
     note_alone(c);
     if (c->copy.state == COPY_SUSPENDED)
         core_take_stall(c); /* it thaws after a full round that began as the holder */
-    if (before == ST_ACCEPT && c->alerted_epoch != core_known(c)->epoch) {
+    if ((before == ST_ACCEPT || before == ST_HOLDER_CHANGE) &&
+        c->alerted_epoch != core_known(c)->epoch) {
         core_alert(c, ALERT_NEW_PRIMARY, core_known(c)->epoch);
         c->alerted_epoch = core_known(c)->epoch;
     }

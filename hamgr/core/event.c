@@ -53,7 +53,7 @@ static const char *order_shape_fault(const struct order *o)
     bool names_member =
         o->kind == ORDER_MEMBER_REMOVE || (o->kind == ORDER_SWITCHOVER && o->member != HM_NOBODY);
 
-    if ((unsigned)o->kind > ORDER_FORCE || o->kind == ORDER_NONE || o->id == 0)
+    if ((unsigned)o->kind > ORDER_KEEP || o->kind == ORDER_NONE || o->id == 0)
         return "kind or id of the order";
     if (names_member && o->member >= HM_MEMBERS_MAX)
         return "member of the order";

@@ -38,6 +38,8 @@ enum order_kind {
     ORDER_MEMBER_REMOVE, /* `member` */
     ORDER_REBUILD,       /* makes the own copy anew; for the member itself, not for the holder */
     ORDER_FORCE,         /* failover --force: this member goes on alone, in a new incarnation */
+    ORDER_KEEP,          /* the same where a majority lives: the data of `member` go on, in a new
+                          * epoch; for the holder, or for that member when nobody holds the lease */
 };
 
 struct order {

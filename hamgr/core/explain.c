@@ -205,11 +205,55 @@ static void count_votes(const struct core *base, uint16_t lost, struct explanati
     ret->is_last_majority = record_is_majority(r, heard) && ret->votes == ret->majority;
 }
 
+static bool may_go_on(const struct core *base, const struct explanation *ret, uint8_t slot)
+{
+    bool is_by_hand = slot == ret->leader && ret->leader_copy == COPY_PRIMARY;
+
+    return is_by_hand || core_may_keep(base, slot);
+}
+
+/* The longest log; of two that are as long, the leader's needs no handover. */
+static uint8_t fullest(const struct core *base, uint16_t lost, const struct explanation *ret)
+{
+    const struct record *r = core_known(base);
+    uint8_t best = HM_NOBODY;
+
+    if (r->is_paused || r->epoch == 0)
+        return HM_NOBODY;
+    if (ret->has_no_primary && ret->leader_copy == COPY_PRIMARY)
+        return ret->leader; /* it runs as a primary already */
+    for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++) {
+        uint64_t end = base->view.peer[slot].gossip.at.offset;
+
+        if ((lost & core_slot_bit(slot)) != 0 || !may_go_on(base, ret, slot))
+            continue;
+        if (best == HM_NOBODY || end > base->view.peer[best].gossip.at.offset ||
+            (end == base->view.peer[best].gossip.at.offset && slot == ret->leader))
+            best = slot;
+    }
+    return best;
+}
+
+/* What is down or starting is likely to come up, or is given away at once. */
+static void look_at_leader(const struct core *all, struct explanation *ret)
+{
+    const struct record *r = core_known(all);
+    const struct gossip *g;
+
+    if (ret->leader >= HM_MEMBERS_MAX || !all->view.peer[ret->leader].is_known)
+        return;
+    g = &all->view.peer[ret->leader].gossip;
+    ret->leader_copy = g->copy;
+    ret->has_no_primary = g->copy != COPY_DOWN && g->copy != COPY_STARTING &&
+                          core_has_no_primary(r, g->copy, g->copy_id);
+}
+
 static void foresee(const struct core *base, uint16_t lost, struct explanation *ret)
 {
     const struct record *r = core_known(base);
     uint16_t heard = view_heard(&base->view, base->now_ms) & (uint16_t)~lost;
-    bool is_led = ret->leader != HM_NOBODY && (lost & core_slot_bit(ret->leader)) == 0;
+    bool is_led = ret->leader != HM_NOBODY && (lost & core_slot_bit(ret->leader)) == 0 &&
+                  !ret->has_no_primary;
 
     ret->outcome = OUTCOME_NOBODY;
     for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++)
@@ -232,6 +276,8 @@ static void foresee(const struct core *base, uint16_t lost, struct explanation *
     }
     if (ret->outcome != OUTCOME_TAKEOVER)
         ret->successor = HM_NOBODY;
+    if (ret->outcome == OUTCOME_NOBODY)
+        ret->fullest = fullest(base, lost, ret);
 }
 
 /* While the service is paused nobody else becomes the holder, so that the last one heard would be
@@ -254,10 +300,11 @@ void core_explain(const struct core *c, uint16_t lost, struct explanation *ret)
 
     memset(ret, 0, sizeof *ret);
     ret->leader = leading(c);
-    ret->successor = HM_NOBODY;
+    ret->successor = ret->fullest = HM_NOBODY;
     gone = ret->leader != HM_NOBODY ? lost | core_slot_bit(ret->leader) : lost;
     collect_view(&all, c, 0);
     collect_view(&base, c, gone);
+    look_at_leader(&all, ret);
     count_votes(&all, lost, ret);
     has_votes = record_is_majority(r, view_heard(&base.view, base.now_ms));
     for (uint8_t slot = 0; slot < HM_MEMBERS_MAX; slot++) {
@@ -268,11 +315,35 @@ void core_explain(const struct core *c, uint16_t lost, struct explanation *ret)
         if ((lost & core_slot_bit(slot)) != 0)
             e->verdict = EXPLAIN_LOST;
         else if (slot == ret->leader)
-            e->verdict = EXPLAIN_LEADS;
+            e->verdict = ret->has_no_primary ? EXPLAIN_HOLDS : EXPLAIN_LEADS;
         else if (!base.view.peer[slot].is_known)
             e->verdict = EXPLAIN_SILENT;
         else
             explain_member(&base, c, slot, has_votes, e);
     }
     foresee(&all, lost, ret);
+}
+
+const char *core_keep_obstacle(const struct core *c)
+{
+    const struct order o = { .kind = ORDER_KEEP, .id = 1, .member = c->self };
+    uint8_t leader = leading(c);
+    const struct gossip *g;
+    struct core s = *c;
+
+    if (c->config.role != ROLE_DB || c->self == HM_NOBODY)
+        return "this host has no database member that knows a record";
+    if (leader == HM_NOBODY || leader == c->self)
+        return core_keep_fault(&s, &o);
+    g = &c->view.peer[leader].gossip;
+    if (!c->view.peer[leader].is_known || !core_has_no_primary(core_known(c), g->copy, g->copy_id))
+        return "there is a primary: 'hamgr switchover' moves it";
+    if (g->copy == COPY_PRIMARY)
+        return "the server of the holder was made a primary by hand: run this there, or make it a "
+               "standby first";
+    if (core_known(c)->is_paused)
+        return "the cluster is paused: resume it first";
+    return core_may_be_kept(c, core_known(c))
+               ? NULL
+               : "the copy on this host is no healthy standby: try another member";
 }

@@ -13,6 +13,7 @@
 #define EXPLAIN_VERDICTS(X)                                                                        \
     X(EXPLAIN_NONE, "none")         /* the slot is free, or has no copy */                         \
     X(EXPLAIN_LEADS, "leads")       /* it is the primary, and stays it */                          \
+    X(EXPLAIN_HOLDS, "holds")       /* it holds the lease, and has no copy to make a primary of */ \
     X(EXPLAIN_CAN, "can")           /* it could take over now */                                   \
     X(EXPLAIN_LOST, "lost")         /* supposed to be */                                           \
     X(EXPLAIN_SILENT, "silent")     /* nothing was heard from it for two heartbeats */             \
@@ -56,6 +57,12 @@ struct explanation {
     enum explain_outcome outcome;
     uint8_t leader;    /* slot; HM_NOBODY: nobody leads now */
     uint8_t successor; /* TAKEOVER: slot */
+    /* The leader holds the lease, and its copy, in this state, is not the one of its epoch. */
+    bool has_no_primary;
+    enum copy_state leader_copy;
+    /* NOBODY: who has the most data of those that a person may let go on as they are (ORDER_KEEP);
+     * slot, or HM_NOBODY. Positions of servers that were restarted say little. */
+    uint8_t fullest;
     uint8_t votes, majority;
     uint8_t voters;
     bool is_last_majority; /* one more voter lost, and there is none */
@@ -69,6 +76,10 @@ struct explanation {
 /* What would be if the members in `lost` (slots as bits; 0: none) were lost now with their hosts.
  * Whether a member could take over is told for the case that the leader is lost as well. */
 void core_explain(const struct core *c, uint16_t lost, struct explanation *ret);
+
+/* Why a person cannot let the data of this member's own copy go on, in a new epoch of the same
+ * cluster (ORDER_KEEP), as far as is known here; a constant. NULL: it can be asked for. */
+const char *core_keep_obstacle(const struct core *c);
 
 const char *explain_verdict_name(enum explain_verdict v);
 const char *explain_outcome_name(enum explain_outcome o);

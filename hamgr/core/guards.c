@@ -84,7 +84,8 @@ bool guard_is_paused_for_others(struct core *c)
 
 bool guard_is_not_to_stand(struct core *c)
 {
-    return core_is_barred(c) && !core_is_holder_copy(c, core_known(c));
+    return core_is_barred(c) && !core_is_holder_copy(c, core_known(c)) &&
+           !core_is_kept(c, core_known(c));
 }
 
 /* Without the helper nothing would stop a primary whose lease ran out. */
@@ -96,17 +97,17 @@ bool guard_fence_is_silent(struct core *c)
 bool guard_copy_cannot_lead(struct core *c)
 {
     return !core_is_holder_copy(c, core_known(c)) && !core_copy_is_fit(c, core_known(c)) &&
-           !core_is_named_holder(c, core_known(c));
+           !core_is_named_holder(c, core_known(c)) && !core_is_kept(c, core_known(c));
 }
 
 bool guard_copy_is_behind(struct core *c)
 {
-    return core_copy_lags(c, core_known(c));
+    return core_copy_lags(c, core_known(c)) && !core_is_kept(c, core_known(c));
 }
 
 bool guard_acknowledged_alone(struct core *c)
 {
-    return core_pairs_forbid(c, core_known(c));
+    return core_pairs_forbid(c, core_known(c)) && !core_is_kept(c, core_known(c));
 }
 
 /* The holder that the voter itself accepted need not wait for its own quarantine. */
@@ -217,8 +218,9 @@ bool guard_promised_and_forbidden(struct core *c)
     const struct record *r = core_base(c);
 
     return guard_majority_promised(c) &&
-           (r->is_paused || !core_copy_is_fit(c, r) || core_copy_lags(c, r) ||
-            core_pairs_forbid(c, r) || r->member[c->self].incarnation != c->config.incarnation);
+           (r->is_paused || r->member[c->self].incarnation != c->config.incarnation ||
+            (!core_is_kept(c, r) &&
+             (!core_copy_is_fit(c, r) || core_copy_lags(c, r) || core_pairs_forbid(c, r))));
 }
 
 bool guard_promised_and_anothers(struct core *c)
@@ -228,18 +230,25 @@ bool guard_promised_and_anothers(struct core *c)
 
 bool guard_another_is_ahead(struct core *c)
 {
-    return core_longer_log(c) != HM_NOBODY;
+    return core_longer_log(c) != HM_NOBODY && !core_is_kept(c, core_base(c));
 }
 
 /* The answers may have told of a position of the old primary that was not known before. */
 bool guard_log_is_behind(struct core *c)
 {
-    return c->answers[c->self].is_there && core_copy_lags(c, core_base(c));
+    return c->answers[c->self].is_there && core_copy_lags(c, core_base(c)) &&
+           !core_is_kept(c, core_base(c));
 }
 
 bool guard_nothing_can_be_missing(struct core *c)
 {
-    return core_logs_suffice(c) && !guard_dead_primary_has_more(c);
+    return core_logs_suffice(c) && !core_is_kept(c, core_base(c)) &&
+           !guard_dead_primary_has_more(c);
+}
+
+bool guard_is_decided(struct core *c)
+{
+    return core_logs_suffice(c) && core_is_kept(c, core_base(c));
 }
 
 bool guard_dead_primary_has_more(struct core *c)
@@ -406,10 +415,22 @@ bool guard_server_crashed(struct core *c)
            core_due(c, crashed_ms + wait_ms) && core_successor(c) != HM_NOBODY;
 }
 
+/* A forced one needs no checkpoint, and nothing is streamed: the holder has no primary. */
+static bool is_forced_away(struct core *c)
+{
+    const struct record *r = core_known(c);
+
+    return may_act(c) && r->switchover.phase == SWITCH_FORCED && r->switchover.to != c->self &&
+           c->order.kind == ORDER_KEEP && c->order.id == r->switchover.order &&
+           core_keep_fault(c, &c->order) == NULL;
+}
+
 bool guard_switchover_is_ready(struct core *c)
 {
     const struct record *r = core_known(c);
 
+    if (is_forced_away(c))
+        return true;
     return may_act(c) && r->switchover.phase == SWITCH_PREPARED && !core_is_switchover_over(c, r) &&
            c->checkpoint_done == r->switchover.order && core_can_succeed(c, r->switchover.to) &&
            core_streams_to(c, r->switchover.to);

@@ -147,10 +147,24 @@ enum change_kind core_change_wanted(struct core *c);
 bool core_is_switchover_over(const struct core *c, const struct record *r);
 void core_change_build(struct core *c, enum change_kind kind);
 void core_takeover_build(struct core *c);
-void core_force_build(struct core *c);
+/* The draft, a copy of its base with the next version, begins an epoch of the own copy at `end`. */
+void core_next_epoch(struct core *c, enum change_reason reason, const struct position *end);
 void core_take_order(struct core *c, const struct order *o);
 void core_follow_order(struct core *c);
 void core_drop_order(struct core *c, enum hm_rc rc, const char *why);
+
+/* keep.c */
+/* Why these data are not to go on by a person's order; NULL: they may. */
+const char *core_keep_fault(struct core *c, const struct order *o);
+/* Tells once that this holder has no primary, and nobody else may be one. */
+void core_tell_no_primary(struct core *c);
+/* A person decided that the data of the own copy go on, whatever they lack. */
+bool core_is_kept(const struct core *c, const struct record *r);
+void core_force_build(struct core *c);
+/* The draft begins an epoch of the own copy that owes nothing to those before. */
+void core_keep_build(struct core *c, const struct position *end);
+/* The order under way moves the primary to another member. */
+bool core_is_order_to_another(const struct core *c);
 
 /* choose.c */
 /* True if the record's epoch runs on this very copy: it has all that its epoch acknowledged. */
@@ -172,6 +186,12 @@ bool core_is_on_history(const struct core *c, const struct record *r, const stru
 /* What only a person may decide: that a copy that ends behind the beginning of an open stretch, on
  * a timeline that nobody was heard on, is of that stretch. */
 bool core_may_be_forced(const struct core *c, const struct record *r);
+/* ... and what may be kept by a person's order while a majority lives: a standby in order, of this
+ * system. Of PostgreSQL one that is on the history, or as above; a Redis that restarted remembers
+ * no history. */
+bool core_may_be_kept(const struct core *c, const struct record *r);
+/* The same of another member, by its gossip. */
+bool core_may_keep(const struct core *c, uint8_t slot);
 bool core_copy_lags(const struct core *c, const struct record *r);
 /* True if the primary may have acknowledged alone: only its own copy can go on. */
 bool core_pairs_forbid_others(const struct record *r);

@@ -60,6 +60,7 @@ struct pair {
 enum switch_phase {
     SWITCH_NONE,
     SWITCH_PREPARED, /* chosen: the holder makes a checkpoint, stops its copy clean and releases */
+    SWITCH_FORCED,   /* chosen: the holder has no primary and releases; a person vouches for `to` */
 };
 
 struct switchover {

@@ -65,6 +65,7 @@ const struct rule rules[] = {
     ROW( 72, ST_FREEZE,         log_is_behind,           ST_STANDING,       "its log ends further behind than max_lag_bytes"),
     ROW( 73, ST_FREEZE,         nothing_can_be_missing,  ST_ACCEPT,         "no acknowledged commit can be missing"),
     ROW( 74, ST_FREEZE,         dead_primary_has_more,   ST_RESCUE,         "the dead primary's host has log that nobody else has"),
+    ROW( 75, ST_FREEZE,         is_decided,              ST_ACCEPT,         "a person decided that its data go on, whatever they lack"),
     ROW( 78, ST_FREEZE,         attempt_is_old,          ST_STANDING,       "not enough logs were frozen in time"),
     ROW( 79, ST_FREEZE,         always,                  ST_FREEZE,         "it waits for frozen logs"),
 
@@ -92,7 +93,7 @@ const struct rule rules[] = {
     ROW(113, ST_HOLDER,         server_lost_data,        ST_HANDOVER,       "the server restarted as another copy and a standby has the data"),
     ROW(114, ST_HOLDER,         server_stalls,           ST_HANDOVER,       "the server hangs and a standby can take over"),
     ROW(115, ST_HOLDER,         server_crashed,          ST_HANDOVER,       "the server recovers from a crash and a standby can take over"),
-    ROW(116, ST_HOLDER,         switchover_is_ready,     ST_HANDOVER,       "a switchover was ordered"),
+    ROW(116, ST_HOLDER,         switchover_is_ready,     ST_HANDOVER,       "a switchover was ordered, or another copy was forced"),
     ROW(117, ST_HOLDER,         record_must_change,      ST_HOLDER_CHANGE,  "the record must change"),
     ROW(118, ST_HOLDER,         server_is_full,          ST_HANDOVER,       "its disk is full and a standby has room"),
     ROW(119, ST_HOLDER,         always,                  ST_HOLDER,         "it holds the lease"),
@@ -136,9 +137,9 @@ static const struct rule *first_row(unsigned state)
     static const uint8_t first[CORE_STATES_N] = {
         [ST_START] = 3,          [ST_BLANK] = 6,     [ST_STOPPED] = 7,    [ST_VOTING] = 8,
         [ST_OBSERVING] = 9,      [ST_OUTSIDE] = 10,  [ST_FOLLOWING] = 12, [ST_STANDING] = 14,
-        [ST_PREVOTE] = 26,       [ST_PREPARE] = 33,  [ST_FREEZE] = 41,    [ST_YIELD] = 48,
-        [ST_FETCH] = 54,         [ST_ACCEPT] = 58,   [ST_HOLDER] = 63,    [ST_HOLDER_PREPARE] = 73,
-        [ST_HOLDER_CHANGE] = 79, [ST_HANDOVER] = 84, [ST_RELEASED] = 89,  [ST_RESCUE] = 92,
+        [ST_PREVOTE] = 26,       [ST_PREPARE] = 33,  [ST_FREEZE] = 41,    [ST_YIELD] = 49,
+        [ST_FETCH] = 55,         [ST_ACCEPT] = 59,   [ST_HOLDER] = 64,    [ST_HOLDER_PREPARE] = 74,
+        [ST_HOLDER_CHANGE] = 80, [ST_HANDOVER] = 85, [ST_RELEASED] = 90,  [ST_RESCUE] = 93,
     };
 
     return &rules[first[state]];

@@ -65,6 +65,7 @@ const struct rule *rule_find(uint16_t id);
     X(log_is_behind)                                                                               \
     X(nothing_can_be_missing)                                                                      \
     X(dead_primary_has_more)                                                                       \
+    X(is_decided)                                                                                  \
     X(is_rescued)                                                                                  \
     X(rescue_is_over)                                                                              \
     X(yielded_long_enough)                                                                         \

@@ -207,7 +207,7 @@ static void code_modes(struct codec *x, struct record *r)
     r->is_paused = code_bool(x, r->is_paused);
     r->switchover.order = code_u64(x, r->switchover.order);
     r->switchover.to = code_u8(x, r->switchover.to);
-    r->switchover.phase = (enum switch_phase)code_enum(x, r->switchover.phase, SWITCH_PREPARED);
+    r->switchover.phase = (enum switch_phase)code_enum(x, r->switchover.phase, SWITCH_FORCED);
     r->last_order = code_u64(x, r->last_order);
 }
 
@@ -361,7 +361,7 @@ static void code_copy(struct codec *x, struct copy *c)
 
 static void code_order(struct codec *x, struct order *o)
 {
-    o->kind = (enum order_kind)code_enum(x, o->kind, ORDER_FORCE);
+    o->kind = (enum order_kind)code_enum(x, o->kind, ORDER_KEEP);
     o->id = code_u64(x, o->id);
     if (o->kind == ORDER_SWITCHOVER || o->kind == ORDER_MEMBER_REMOVE)
         o->member = code_u8(x, o->member);

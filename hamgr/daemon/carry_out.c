@@ -190,6 +190,9 @@ static void alert(struct driver *d, enum alert_kind kind, uint64_t epoch)
         [ALERT_BLANK] = "the voter's file is missing: this member must be removed and added again",
         [ALERT_DISK] = "the voter's state cannot be written: no vote from here",
         [ALERT_STOPPED] = "the cluster was forced on without this member: it has to join anew",
+        [ALERT_NO_PRIMARY] =
+            ("no primary: every copy may lack what was confirmed last; 'hamgr status' says "
+             "why, and who may go on by 'hamgr failover --force'"),
     };
     bool is_first = kind == ALERT_REBUILD && d->core.copy.state == COPY_ABSENT;
     const char *what = is_first ? "there are no data here: a new copy is made" : texts[kind];

@@ -32,6 +32,8 @@ static const char *unfit_text(const struct report *r, const struct report_servic
         return "it has not read all of its log yet";
     if (((rec->voters >> slot) & 1) == 0)
         return "it is being removed";
+    if (rec->kind == SERVICE_REDIS)
+        return "its server was restarted, or went another way: nobody can say what it lacks";
     return "its copy is not on the history of this cluster";
 }
 
@@ -65,6 +67,13 @@ static void member_text(const struct report *r, const struct report_service *s, 
     switch (e->verdict) {
     case EXPLAIN_LEADS:
         (void)snprintf(text, TEXT_MAX, "it is the primary");
+        return;
+    case EXPLAIN_HOLDS:
+        (void)snprintf(
+            text, TEXT_MAX,
+            x->leader_copy == COPY_PRIMARY
+                ? "it holds the lease; its primary is not the copy that the record names"
+                : "it holds the lease, and its copy is not the one that the record names");
         return;
     case EXPLAIN_CAN:
         if (e->rank == 0)
@@ -120,6 +129,7 @@ static void takeover_text(const struct record *rec, const struct explanation *x,
 static void outcome_text(const struct record *rec, const struct explanation *x, char text[TEXT_MAX])
 {
     const char *leader = name_of(rec, x->leader);
+    char stuck[REPORT_STUCK];
 
     switch (x->outcome) {
     case OUTCOME_STAYS:
@@ -139,7 +149,10 @@ static void outcome_text(const struct record *rec, const struct explanation *x, 
         takeover_text(rec, x, text);
         return;
     case OUTCOME_NOBODY:
-        (void)snprintf(text, TEXT_MAX, "no primary: nobody may take over");
+        if (report_stuck(rec, x, stuck))
+            (void)snprintf(text, TEXT_MAX, "no primary: %s", stuck);
+        else
+            (void)snprintf(text, TEXT_MAX, "no primary: nobody may take over");
         return;
     case OUTCOME_STOPS:
         (void)snprintf(text, TEXT_MAX,

@@ -2,6 +2,7 @@
 #ifndef HAMGR_DAEMON_REPORT_INNER_H
 #define HAMGR_DAEMON_REPORT_INNER_H
 
+#include "core/explain.h"
 #include "daemon/report.h"
 
 /* The record that this member knows: accepted here, else heard of, else what a new cluster would
@@ -48,6 +49,15 @@ bool report_lease_left(const struct report *r, const struct report_service *s, h
 const char *report_verdict(const struct report *r, const struct report_service *s);
 /* Adds verdict, stall, commits and disks to the facts; not 0: no memory. */
 int report_add_health(json_t *facts, const struct report *r, const struct report_service *s);
+
+/* Why nobody is primary although a majority lives, and the next command (report_stuck.c). False:
+ * that is not so; text is left alone. */
+enum { REPORT_STUCK = 300 };
+bool report_stuck(const struct record *rec, const struct explanation *x, char text[REPORT_STUCK]);
+/* The same now, for a service that a member holds, and for one that nobody took over for long. */
+bool report_holder_stuck(const struct report_service *s, char text[REPORT_STUCK]);
+bool report_nobody_left(const struct report *r, const struct report_service *s,
+                        char text[REPORT_STUCK]);
 
 /* "2026-11-20T20:52:52Z" of a wall clock. */
 void report_time(hm_ms wall_ms, char text[32]);

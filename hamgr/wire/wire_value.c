@@ -73,6 +73,7 @@ static const uint8_t durabilities[] = {
 static const uint8_t switch_phases[] = {
     [SWITCH_NONE]     = HAMGR__SWITCH_PHASE__SWITCH_NONE,
     [SWITCH_PREPARED] = HAMGR__SWITCH_PHASE__SWITCH_PREPARED,
+    [SWITCH_FORCED]   = HAMGR__SWITCH_PHASE__SWITCH_FORCED,
 };
 
 static const uint8_t change_reasons[] = {

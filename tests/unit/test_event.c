@@ -152,7 +152,7 @@ static void an_order_has_a_kind_and_an_id(void **state)
                         "kind or id of the order");
     assert_string_equal(order_fault((struct order){ .kind = ORDER_NONE, .id = 1 }),
                         "kind or id of the order");
-    assert_string_equal(order_fault((struct order){ .kind = ORDER_FORCE + 1, .id = 1 }),
+    assert_string_equal(order_fault((struct order){ .kind = ORDER_KEEP + 1, .id = 1 }),
                         "kind or id of the order");
 }
 
