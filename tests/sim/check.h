@@ -255,7 +255,9 @@ void check_clocks_stood(struct check *ck, int node);
 void check_excused(struct check *ck, int node, bool is_excused);
 /* The operator orders a forced failover to `survivors` (bits of nodes): a record of a new cluster
  * that names nobody else may be chosen from now on. Once it is, all other nodes are outside: he
- * vouched that they are off. */
+ * vouched that they are off. Or, where a majority lives, that one of them goes on with what it has
+ * in an epoch that says so, in the same cluster: from then on what was acknowledged before is not
+ * asked for any more, and all else is as always. */
 void check_forced(struct check *ck, uint32_t survivors);
 
 /* --- P5, P4 and P6 -------------------------------------------------------------------------- */

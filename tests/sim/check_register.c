@@ -326,6 +326,27 @@ static void begin_new_cluster(struct check *ck, const struct record *r)
     ck->acked_node = -1;
 }
 
+/* A person named the copy that goes on with what it has; in the same cluster, with its votes. */
+static void begin_kept_epoch(struct check *ck, const struct record *r, int holder)
+{
+    const struct record *old = &ck->entry[ck->newest].record;
+
+    if (r->epoch <= old->epoch || r->changes_n == 0 ||
+        r->changes[r->changes_n - 1].reason != CHANGE_FORCED ||
+        r->changes[r->changes_n - 1].epoch != r->epoch)
+        return;
+    if (holder < 0 || (ck->forced >> holder & 1u) == 0)
+        check_break(ck, INV_REGISTER, "epoch %llu goes on with less; nobody asked for it",
+                    (unsigned long long)r->epoch);
+    if (old->is_paused)
+        check_break(ck, INV_LEGAL, "epoch %llu goes on with less while the cluster is paused",
+                    (unsigned long long)r->epoch);
+    for (int i = 0; i < ck->branches_n; i++)
+        ck->branch[i].acked = 0;
+    ck->promoted_branch = 0; /* it need not go on from there */
+    ck->forced = 0;
+}
+
 /* In async nothing is promised, and nothing that was promised before either. */
 static void note_durability(struct check *ck, struct check_node *holder, const struct record *r)
 {
@@ -355,6 +376,8 @@ static void become_chosen(struct check *ck, struct check_entry *e)
     if (ck->newest >= 0 &&
         e->record.cluster_incarnation != ck->entry[ck->newest].record.cluster_incarnation)
         begin_new_cluster(ck, &e->record);
+    else if (ck->newest >= 0)
+        begin_kept_epoch(ck, &e->record, holder);
     ck->newest = index;
     let_members_in(ck, &ck->entry[index].record);
     check_calm_epoch(ck, e->record.epoch);

@@ -102,16 +102,20 @@ static void is_not_behind(struct check *ck, int node, const struct record *old,
 static void may_take_over(struct check *ck, int node, const struct record *old, const struct msg *m)
 {
     struct check_copy own;
+    bool is_decided; /* by a person, whatever is missing in that copy */
 
     check_look(ck, node, &own);
     ck->node[node].least_end = 0;
     if (is_its_copy(ck, node, old, &own))
         return;
+    is_decided = (ck->forced >> node & 1u) != 0;
     if (old->is_paused)
         check_break(ck, INV_LEGAL, "node %d: takes over a paused cluster", node);
     if (own.is_streaming || check_is_writable(&own))
         check_break(ck, INV_LEGAL, "node %d: takes over while its copy %s", node,
                     own.is_streaming ? "streams" : "is a primary");
+    if (is_decided)
+        return;
     if (old->durability == DURABILITY_ASYNC)
         is_not_behind(ck, node, old, &own);
     else

@@ -209,8 +209,8 @@ static bool hit_many(struct sim *w, struct sim_fault *f)
     for (unsigned int h = 0; h < w->hosts_n; h++)
         for (unsigned int s = 0; s < w->plan.services_n; s++)
             if (f->kind == FAULT_ALL_LOST && w->plan.kind[s] == SERVICE_REDIS &&
-                w->node[s][h].is_db)
-                return false; /* then its data is gone for good */
+                w->node[s][h].is_db && w->plan.profile != PROFILE_STORY)
+                return false; /* then its data is gone for good; a story may tell of that */
     for (unsigned int h = 0; h < w->hosts_n; h++) {
         if (!w->host[h].is_on || !w->host[h].is_member)
             continue;

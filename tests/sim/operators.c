@@ -54,6 +54,51 @@ void sim_operator_hears(struct sim *w, unsigned int service, unsigned int host,
     o->is_waiting = false;
 }
 
+/* ---- failover --force where a majority lives ------------------------------------------------ */
+
+/* The standby with the most data of those that were not asked for yet. */
+static uint8_t fullest(const struct sim *w, unsigned int service)
+{
+    uint8_t best = SIM_NOWHERE;
+
+    for (uint8_t h = 0; h < w->hosts_n; h++) {
+        const struct sim_node *n = &w->node[service][h];
+
+        if (!n->is_there || !n->is_db || !w->host[h].is_member || !sim_core_is_alive(w, h) ||
+            n->db.run != RUN_STANDBY || (w->operator[service].kept>> h & 1u) != 0)
+            continue;
+        if (best == SIM_NOWHERE || n->db.end > w->node[service][best].db.end)
+            best = h;
+    }
+    return best;
+}
+
+void sim_operator_keep(struct sim *w, unsigned int service, uint8_t host)
+{
+    struct sim_operator *o = &w->operator[service];
+    const struct record *r = check_newest(&w->check[service]);
+    uint8_t to = sim_holder(w, service);
+
+    o->kept |= (uint16_t)(1u << host);
+    check_forced(&w->check[service], UINT32_C(1) << host);
+    o->order = (struct order){ .kind = ORDER_KEEP,
+                               .id = ++o->next_order,
+                               .member = record_find_name(r, w->host[host].name) };
+    o->tries = 0;
+    send(w, service, to != SIM_NOWHERE ? to : host);
+}
+
+/* Nobody may be promoted by the rules: a person decides. False: there is nobody left to ask for. */
+bool sim_operator_keeps(struct sim *w, unsigned int service)
+{
+    uint8_t host = fullest(w, service);
+
+    if (host == SIM_NOWHERE || check_newest(&w->check[service]) == NULL)
+        return false;
+    sim_operator_keep(w, service, host);
+    return true;
+}
+
 /* ---- what a look finds to do ---------------------------------------------------------------- */
 
 static bool is_blank(const struct sim *w, unsigned int service, unsigned int host)

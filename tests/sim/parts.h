@@ -191,6 +191,8 @@ enum sim_trap { TRAP_NONE, TRAP_SEND, TRAP_EFFECT, TRAP_WRITE, TRAP_STATE };
 /* Something at which a fault may be aimed has just happened. */
 void sim_trap(struct sim *w, enum sim_trap kind, unsigned int detail, unsigned int service,
               unsigned int host, unsigned int other);
+void sim_operator_keep(struct sim *w, unsigned int service, uint8_t host);
+bool sim_operator_keeps(struct sim *w, unsigned int service);
 void sim_force_step(struct sim *w, const struct sim_event *e);
 void sim_script(struct sim *w, const struct sim_event *e);
 void sim_trap_sprung(struct sim *w, unsigned int service, unsigned int host, unsigned int other);

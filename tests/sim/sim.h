@@ -391,6 +391,7 @@ struct sim_operator {
     bool wants_pause;
     int64_t sent_us;
     uint8_t asked; /* host */
+    uint16_t kept; /* hosts that were to go on although something may be missing there */
 };
 
 /* Filled by one run, added up by main.c. */

@@ -177,6 +177,14 @@ static const struct story stories[] = {
       2, 1, DURABILITY_SYNC, SERVICE_REDIS,
       { { 100, FAULT_DEAF, 1, 9000, ORDER_NONE }, { 110, FAULT_NONE, 0, 0, ORDER_SWITCHOVER } },
       0, 0, 0, 2500, false, 0, 0, 0, 0 },
+    { "redis-all-restarted", "all servers with the data were restarted: nobody is promoted, until a person says whose data go on",
+      2, 1, DURABILITY_SYNC, SERVICE_REDIS,
+      { { 100, FAULT_ALL_LOST, 0, 1000, ORDER_NONE }, { 12000, FAULT_NONE, 0, 0, ORDER_KEEP } },
+      0, 0, 1, 15000, false, 0, 0, 0, 0 },
+    { "redis-all-restarted-other", "the same, and the data of the member that does not hold the lease go on",
+      2, 1, DURABILITY_SYNC, SERVICE_REDIS,
+      { { 100, FAULT_ALL_LOST, 0, 1000, ORDER_NONE }, { 12000, FAULT_NONE, 1, 0, ORDER_KEEP } },
+      1, 1, 1, 15000, false, 0, 0, 0, 0 },
 };
 /* clang-format on */
 
@@ -236,7 +244,10 @@ void sim_story_step(struct sim *w, const struct sim_event *e)
         o.member = leaves(w, s->host);
     if (s->fault == FAULT_NONE) {
         w->operator[0].wants_pause = s->order == ORDER_PAUSE;
-        sim_order(w, 0, &o);
+        if (s->order == ORDER_KEEP)
+            sim_operator_keep(w, 0, s->host);
+        else
+            sim_order(w, 0, &o);
     } else if (!sim_fault(w, s->fault, s->host, s->lasts_ms * SIM_MS)) {
         sim_violated(w, "STORY", "the fault '%s' was not possible", sim_fault_name(s->fault));
     } else if (s->fault == FAULT_DISK_SLOW) {
