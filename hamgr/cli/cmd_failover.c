@@ -1,4 +1,5 @@
-/* cmd_failover.c - hamgr failover --force: one member goes on alone, when nothing else is left. */
+/* cmd_failover.c - hamgr failover --force: a person decides who goes on: one member alone, when a
+ * majority is lost; or the data of one member, when nobody may be promoted by the rules. */
 #include "cli/print.h"
 
 #include <string.h>
@@ -25,7 +26,55 @@ static void list_others(const json_t *answer, char *text, size_t size)
     }
 }
 
-static void tell_meaning(struct cli *c, const json_t *answer)
+/* "db2 (standby, 1200 bytes more than here), w1"; as far as their logs can be compared */
+static void list_copies(const json_t *answer, char *text, size_t size)
+{
+    long long here = print_number(answer, "position");
+    const json_t *m;
+    size_t i, n = 0;
+
+    text[0] = '\0';
+    json_array_foreach(json_object_get(answer, "others"), i, m)
+    {
+        const json_t *position = json_object_get(m, "position");
+        long long more = (long long)json_integer_value(position) - here;
+
+        n += (size_t)snprintf(text + n, size - n, "%s%s", i > 0 ? ", " : "", print_text(m, "name"));
+        if (n < size && json_is_integer(position))
+            n += (size_t)snprintf(text + n, size - n, " (%s%s, ", print_text(m, "copy"),
+                                  json_is_true(json_object_get(m, "is_up")) ? "" : ", silent");
+        if (n < size && json_is_integer(position) && more == 0)
+            n += (size_t)snprintf(text + n, size - n, "as much log as here)");
+        else if (n < size && json_is_integer(position))
+            n += (size_t)snprintf(text + n, size - n, "%lld bytes %s than here)",
+                                  more < 0 ? -more : more, more < 0 ? "less" : "more");
+        if (n >= size)
+            return;
+    }
+}
+
+/* A majority lives, and nobody may be promoted by the rules. */
+static void tell_kept(struct cli *c, const json_t *answer)
+{
+    char others[500], text[1000];
+
+    list_copies(answer, others, sizeof others);
+    (void)snprintf(text, sizeof text,
+                   "The data of %s, as they are, go on as service %s in a new epoch. All members "
+                   "stay; the other copies are made anew from it.",
+                   print_text(answer, "node"), print_text(answer, "service"));
+    print_wrapped(c, PRINT_BOLD, "", text);
+    (void)snprintf(text, sizeof text, "%s", print_text(answer, "loss"));
+    print_wrapped(c, PRINT_YELLOW, "may be lost:  ", text);
+    print_wrapped(c, PRINT_PLAIN, "the others:   ", others);
+}
+
+static bool keeps_members(const json_t *answer)
+{
+    return json_is_true(json_object_get(answer, "keeps_members"));
+}
+
+static void tell_alone(struct cli *c, const json_t *answer)
 {
     const json_t *voters = json_object_get(answer, "voters");
     char others[500], text[1000];
@@ -66,6 +115,21 @@ static bool read_name(struct cli *c, const char *cluster, char name[HM_NAME_MAX]
     return name[0] != '\0';
 }
 
+static void tell_done(struct cli *c, const struct ctl_request *r)
+{
+    if (r->to[0] != '\0')
+        (void)fprintf(c->out,
+                      "forced: the data of %s go on\n"
+                      "  next: 'hamgr status': the other copies follow by themselves\n",
+                      r->to);
+    else
+        (void)fprintf(c->out,
+                      "forced: this member goes on alone\n"
+                      "  next: 'hamgr status'; then 'hamgr join' on each database host, and "
+                      "'hamgr member add' for a witness,\n"
+                      "        once its old state_dir is moved away\n");
+}
+
 static enum ctl_exit force(struct cli *c, struct ctl_request *r)
 {
     json_t *answer = NULL;
@@ -76,11 +140,7 @@ static enum ctl_exit force(struct cli *c, struct ctl_request *r)
     if ((c->given & CLI_JSON) != 0)
         cli_print_json(c, answer);
     else
-        (void)fprintf(c->out,
-                      "forced: this member goes on alone\n"
-                      "  next: 'hamgr status'; then 'hamgr join' on each database host, and "
-                      "'hamgr member add' for a witness,\n"
-                      "        once its old state_dir is moved away\n");
+        tell_done(c, r);
     json_decref(answer);
     return rc;
 }
@@ -94,7 +154,8 @@ enum ctl_exit cli_failover(struct cli *c)
 
     if ((c->given & CLI_FORCE) == 0) {
         cli_complain(c, "failover happens by itself while a majority lives, and 'hamgr switchover' "
-                        "moves a primary; --force is for a majority that is lost for good");
+                        "moves a primary; --force is for a majority that is lost for good, and "
+                        "where nobody may be promoted");
         return CTL_USAGE;
     }
     if (c->service != NULL)
@@ -102,8 +163,12 @@ enum ctl_exit cli_failover(struct cli *c)
     rc = cli_ask(c, &r, &meaning);
     if (meaning == NULL)
         return rc;
-    if ((c->given & CLI_JSON) == 0)
-        tell_meaning(c, meaning);
+    if ((c->given & CLI_JSON) == 0 && keeps_members(meaning))
+        tell_kept(c, meaning);
+    else if ((c->given & CLI_JSON) == 0)
+        tell_alone(c, meaning);
+    if (keeps_members(meaning)) /* hamgrd does what was told here, or nothing */
+        (void)snprintf(r.to, sizeof r.to, "%.*s", HM_NAME_MAX - 1, print_text(meaning, "node"));
     has_name = read_name(c, print_text(meaning, "cluster"), r.cluster);
     json_decref(meaning);
     if (!has_name)

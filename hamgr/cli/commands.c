@@ -52,7 +52,7 @@ const struct cli_option_row cli_option_rows[] = {
     { "--yes",      "-y", NULL,      CLI_YES,      "do not ask" },
     { "--timeout",  NULL, "SECONDS", CLI_TIMEOUT,  "give up after so long" },
     { "--unit",     NULL, "UNIT",    CLI_UNIT,     "the service that this systemd unit runs" },
-    { "--force",    NULL, NULL,      CLI_FORCE,    "the others are off and stay off: I made sure" },
+    { "--force",    NULL, NULL,      CLI_FORCE,    "a person decides; what may be lost is shown first" },
     { "--cluster",  NULL, "NAME",    CLI_CLUSTER,  "the cluster's name, for scripts that cannot type it" },
     { "--data-dir", NULL, "DIR",     CLI_DATA_DIR, "the service with this data directory; 'join': where it is to be" },
     { "--role",     NULL, "ROLE",    CLI_ROLE,     "db (the default), witness or observer" },

@@ -221,9 +221,7 @@ struct driver *orders_driver(struct daemon *d, const struct asker *a, const json
     return NULL;
 }
 
-/* The member that it concerns, as a rule the one that leads, takes the order; this one waits for
- * its answer. */
-static void pass_on(struct driver *driver, const struct asker *a, const json_t *request,
+void orders_pass_on(struct driver *driver, const struct asker *a, const json_t *request,
                     uint8_t leader)
 {
     struct daemon *d = driver->daemon;
@@ -292,8 +290,7 @@ static void take_switchover(struct driver *driver, const struct asker *a, const 
         orders_give(driver, a, &order);
 }
 
-/* Who takes orders now. While a new version of the record spreads, its holder is the same. */
-static uint8_t find_leader(const struct core *c)
+uint8_t orders_leader(const struct core *c)
 {
     const struct record *r = core_record(c);
     uint8_t leader = core_leader(c);
@@ -322,7 +319,7 @@ static void take_rebuild(struct driver *driver, const struct asker *a, const jso
     } else if (slot == driver->core.self) {
         orders_give(driver, a, &order);
     } else {
-        pass_on(driver, a, request, slot);
+        orders_pass_on(driver, a, request, slot);
     }
 }
 
@@ -339,9 +336,9 @@ void orders_take(struct daemon *d, const struct asker *a, const json_t *request)
         take_rebuild(driver, a, request);
         return;
     }
-    leader = find_leader(&driver->core);
+    leader = orders_leader(&driver->core);
     if (leader == HM_NOBODY || leader != driver->core.self) {
-        pass_on(driver, a, request, leader);
+        orders_pass_on(driver, a, request, leader);
         return;
     }
     if (strcmp(command, "switchover") == 0) {
@@ -412,44 +409,6 @@ static void explain(struct daemon *d, struct serve_call *call, const json_t *req
         serve_answer(call, HM_OK, document);
 }
 
-/* Twice: first without the cluster's name, to learn what it would mean; then with it. */
-static void force(struct daemon *d, struct serve_call *call, const json_t *request)
-{
-    const struct asker a = { .call = call };
-    struct driver *driver = orders_driver(d, &a, request);
-    struct order order = { .kind = ORDER_FORCE, .member = HM_NOBODY };
-    const char *typed = orders_text(request, "cluster"), *why = NULL;
-    struct report *r;
-    json_t *document = NULL;
-
-    if (driver == NULL)
-        return;
-    r = calloc(1, sizeof *r);
-    if (r != NULL) {
-        daemon_fill_report(d, r);
-        for (size_t i = 0; i < r->services_n && document == NULL; i++)
-            if (r->service[i].core == &driver->core)
-                document = report_force(r, &r->service[i], &why);
-    }
-    free(r);
-    if (document != NULL && why == NULL && typed[0] == '\0') {
-        serve_answer(call, HM_OK, document);
-        return;
-    }
-    json_decref(document);
-    if (document == NULL)
-        serve_fail(call, HM_FAILED, "hamgrd has no memory left", NULL);
-    else if (why != NULL)
-        serve_fail(call, HM_REFUSED, why, "'hamgr explain' shows each member and why");
-    else if (strcmp(typed, d->settings.cluster) != 0)
-        serve_fail(call, HM_REFUSED, "that is not the name of this cluster: nothing was done",
-                   NULL);
-    else {
-        log_notice("failover forced by an operator service=%s", driver->settings->name);
-        orders_give(driver, &a, &order);
-    }
-}
-
 void orders_take_request(void *ctx, struct serve_call *call, const json_t *request)
 {
     const char *command = orders_text(request, "command");
@@ -463,7 +422,7 @@ void orders_take_request(void *ctx, struct serve_call *call, const json_t *reque
         return;
     }
     if (strcmp(command, "failover") == 0) {
-        force(d, call, request);
+        orders_force(d, &a, request);
         return;
     }
     if (strcmp(command, "explain") == 0) {
@@ -493,6 +452,10 @@ static void take_call(struct daemon *d, const struct link_peer *from, const stru
     if (json_is_object(request) && is_order(orders_text(request, "command"))) {
         log_notice("request command=%s from=%s", orders_text(request, "command"), from->name);
         orders_take(d, &a, request);
+    } else if (json_is_object(request) &&
+               strcmp(orders_text(request, "command"), "failover") == 0) {
+        log_notice("request command=failover from=%s", from->name);
+        orders_take_force(d, &a, request);
     } else if (json_is_object(request) &&
                strcmp(orders_text(request, "command"), CALL_MEMBER_FIT) == 0) {
         struct driver *driver = orders_driver(d, &a, request);

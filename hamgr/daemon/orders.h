@@ -31,6 +31,18 @@ void orders_take(struct daemon *d, const struct asker *a, const json_t *request)
 /* Gives the core an order; its reply is the asker's answer. */
 void orders_give(struct driver *driver, const struct asker *a, struct order *order);
 
+/* The member that it concerns, as a rule the one that leads, takes the order; this one waits for
+ * its answer. */
+void orders_pass_on(struct driver *driver, const struct asker *a, const json_t *request,
+                    uint8_t leader);
+/* Who takes orders now. While a new version of the record spreads, its holder is the same. */
+uint8_t orders_leader(const struct core *c);
+
+/* orders_force.c: failover --force, asked for by a person here; and by another member, whose data
+ * are to go on, of the one that holds the lease. */
+void orders_force(struct daemon *d, const struct asker *a, const json_t *request);
+void orders_take_force(struct daemon *d, const struct asker *a, const json_t *request);
+
 /* A field of a request; "" if it is not there. */
 const char *orders_text(const json_t *request, const char *key);
 

@@ -275,6 +275,12 @@ static void about_pause(struct lines *l, const struct report_service *s)
              "%s is paused, and %s is lost: bring it back, or 'hamgr failover --force' on the "
              "member that is to go on",
              name, holder);
+    else if (m.is_holder && rec->copy_id != 0 && m.gossip.copy_id != rec->copy_id &&
+             (m.gossip.copy == COPY_STANDBY || m.gossip.copy == COPY_PRIMARY))
+        warn(l,
+             "%s is paused, and the copy of %s is not the one that the record names%s: 'hamgr "
+             "resume', then 'hamgr failover --force' there goes on with its data",
+             name, holder, m.gossip.copy == COPY_PRIMARY ? ", made a primary by hand" : "");
     else if (m.is_holder && m.gossip.copy == COPY_STANDBY)
         warn(l, "%s is paused, and the server of %s waits in recovery: 'hamgr resume' promotes it",
              name, holder);
@@ -287,10 +293,13 @@ static void about_primary(struct lines *l, const struct report_service *s)
 {
     const struct record *rec = report_record(s->core);
     const char *name = s->settings->name;
+    char stuck[REPORT_STUCK];
     hm_ms left_ms;
 
     if (rec->is_paused)
         about_pause(l, s);
+    if (report_nobody_left(l->r, s, stuck))
+        warn(l, "%s: no primary: %s", name, stuck);
     if (rec->epoch == 0)
         warn(l, "%s has had no primary yet", name);
     else if (!report_lease_left(l->r, s, &left_ms) && rec->holder == s->core->self)
@@ -371,7 +380,14 @@ static void about_holder(struct lines *l, const struct report_service *s,
     const char *trouble = m->is_self ? s->facts.trouble : "";
     const char *verdict = m->is_self ? report_verdict(l->r, s) : NULL;
     const char *is = copy_state_name(m->gossip.copy);
+    char stuck[REPORT_STUCK];
 
+    if (report_holder_stuck(s, stuck)) {
+        warn(l, "%s: no primary: %s", s->settings->name, stuck);
+        return;
+    }
+    if (m->gossip.copy == COPY_PRIMARY && m->gossip.is_healthy)
+        return;
     if (m->is_self && s->facts.stall[0] != '\0') {
         is = verdict != NULL && strcmp(verdict, "well") != 0 ? verdict : "late";
         trouble = s->facts.stall;
@@ -416,7 +432,7 @@ static void about_copies(struct lines *l, const struct report_service *s)
         report_look(l->r, s, (uint8_t)slot, &m);
         members++;
         if (m.is_holder) {
-            if (m.is_up && (m.gossip.copy != COPY_PRIMARY || !m.gossip.is_healthy))
+            if (m.is_up)
                 about_holder(l, s, &m);
             continue;
         }

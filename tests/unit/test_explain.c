@@ -271,6 +271,93 @@ static void what_may_be_lost_is_told_before_it_is_forced(void **state)
     expect_forced("the copy on this host is no healthy standby: try another member", "");
 }
 
+/* Both servers of a Redis were restarted: db1 holds the lease of epoch 7 with another copy. */
+static void make_all_restarted(void)
+{
+    made_rec->kind = SERVICE_REDIS;
+    make_own_standby(HM_NOBODY, 1);
+    made_core.copy.copy_id = 101;
+    made_core.copy.at.timeline = 77;
+    made_core.view.peer[DB2].gossip.copy_id = 102;
+    made_core.view.peer[DB2].gossip.at = (struct position){ .timeline = 78, .offset = 1 };
+}
+
+static void a_holder_without_the_copy_of_its_epoch_is_no_primary(void **state)
+{
+    (void)state;
+    make_all_restarted();
+    expect_outcome(0, OUTCOME_NOBODY);
+    assert_true(x.has_no_primary);
+    assert_int_equal(x.member[DB1].verdict, EXPLAIN_HOLDS);
+    assert_int_equal(x.fullest, DB1);
+    made_core.view.peer[DB2].gossip.at.offset = 2;
+    expect_outcome(0, OUTCOME_NOBODY);
+    assert_int_equal(x.fullest, DB2);
+    expect_outcome(1u << DB2, OUTCOME_NOBODY);
+    assert_int_equal(x.fullest, DB1);
+    made_core.copy.state = COPY_PRIMARY; /* by hand: what clients write is there */
+    expect_outcome(0, OUTCOME_NOBODY);
+    assert_int_equal(x.fullest, DB1);
+    made_core.copy.copy_id = made_rec->copy_id;
+    expect_outcome(0, OUTCOME_STAYS);
+}
+
+static bool keeps_members(const char **ret_why)
+{
+    json_t *j = report_force(&made, &made.service[0], ret_why);
+    bool keeps = json_is_true(json_object_get(j, "keeps_members"));
+
+    json_decref(j);
+    return keeps;
+}
+
+static void where_a_majority_lives_nobody_has_to_leave(void **state)
+{
+    const char *why;
+
+    (void)state;
+    make_all_restarted();
+    assert_true(keeps_members(&why));
+    assert_null(why);
+    expect_forced(NULL, "all that this server did not load from its disk");
+    made_core.view.peer[DB2].gossip.at.offset = 500;
+    expect_forced(NULL, "; db2 has 499 bytes more: rather there?");
+    made_core.copy.state = COPY_PRIMARY;
+    made_core.copy.copy_id = made_rec->copy_id;
+    expect_forced("there is a primary: 'hamgr switchover' moves it", "");
+    make_left_over();
+    assert_false(keeps_members(&why));
+    assert_null(why);
+}
+
+static void the_same_is_known_beside_the_holder(void **state)
+{
+    struct gossip *g = &made_core.view.peer[DB1].gossip;
+
+    (void)state;
+    made_well_on_standby();
+    made_rec->kind = SERVICE_REDIS;
+    make_own_standby(HM_NOBODY, 1);
+    made_core.copy.copy_id = 102;
+    made_core.copy.at.timeline = 78;
+    made_core.renewed.is_there = true;
+    made_core.renewed.holder = DB1;
+    made_core.renewed.ballot = made_core.voter.durable.accepted;
+    made_core.renewed.version = made_rec->version;
+    made_core.renewed.at_ms = MADE_NOW_MS - 100;
+    g->copy = COPY_STANDBY;
+    g->copy_id = 101;
+    expect_outcome(0, OUTCOME_NOBODY);
+    assert_int_equal(x.member[DB1].verdict, EXPLAIN_HOLDS);
+    expect_forced(NULL, "all that this server did not load");
+    g->copy = COPY_PRIMARY;
+    expect_forced("the server of the holder was made a primary by hand: run this there, or make it "
+                  "a standby first",
+                  "");
+    g->copy_id = made_rec->copy_id;
+    expect_forced("there is a primary: 'hamgr switchover' moves it", "");
+}
+
 /* --- told ------------------------------------------------------------------------------------- */
 
 static void print_as(const char *golden, void (*print)(struct cli *c, const json_t *answer),
@@ -334,6 +421,9 @@ int main(void)
         TEST(nothing_is_changed_by_asking),
         TEST(nothing_is_forced_where_a_majority_lives),
         TEST(what_may_be_lost_is_told_before_it_is_forced),
+        TEST(a_holder_without_the_copy_of_its_epoch_is_no_primary),
+        TEST(where_a_majority_lives_nobody_has_to_leave),
+        TEST(the_same_is_known_beside_the_holder),
         TEST(people_read_it_as_a_table),
         TEST(an_unknown_member_is_refused_by_name),
     };
