@@ -101,6 +101,11 @@ class Server:
         return [bin_dir() / 'psql', '-XAtq', '-h', self.sockets, '-p', PORT, '-U', 'postgres',
                 '-d', database, '-v', 'ON_ERROR_STOP=1']
 
+    def stop_autovacuum(self):
+        """It commits transactions of its own at any time; where they are counted, nobody else may."""
+        self.query('ALTER SYSTEM SET autovacuum = off')
+        self.query('SELECT pg_reload_conf()')
+
     def query(self, sql, timeout=10, check=True, database='postgres'):
         """The rows, unaligned; with check=False '' instead of an error, or of no answer."""
         try:

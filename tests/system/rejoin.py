@@ -147,6 +147,7 @@ def forged(cluster, is_ended=True):
     primary, name = cluster.primary(), cluster.standby()
     host, server = cluster.db[name], cluster.server[name]
     fill(cluster, 0)
+    server.stop_autovacuum()
     for process in ('hamgrd', 'hamgr-fence'):
         host.processes[process].end()
     if is_ended:  # the logs part where a segment begins, after one that was ended early

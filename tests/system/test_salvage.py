@@ -77,6 +77,7 @@ def test_what_is_lost_with_a_host_is_named(get_cluster):
     """async, the host lost under load and behind its standby: what the salvage lists is exactly what
     clients find missing, transaction by transaction."""
     c = get_cluster(ASYNC)
+    c.server[c.primary()].stop_autovacuum()
     watch = scenarios.Watch(c)
     try:
         os.kill(int(c.server[watch.old].query('SELECT pid FROM pg_stat_replication LIMIT 1')),
