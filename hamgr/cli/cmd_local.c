@@ -26,6 +26,10 @@ enum ctl_exit cli_config_check(struct cli *c)
     }
     rc = settings_load(path, is_named ? SETTINGS_WITHOUT_NODE | SETTINGS_WITHOUT_KEY : 0, settings,
                        &errors);
+    if (rc == HM_OK && !is_named) {
+        settings_errors_done(&errors);
+        rc = settings_check_files(settings, &errors);
+    }
     for (size_t i = 0; i < errors.n; i++)
         (void)fprintf(c->err, "%s\n", errors.line[i]);
     settings_errors_done(&errors);

@@ -4,6 +4,7 @@
  * they are: an upgrade of hamgrd that is back within the lease is noticed by no client. */
 #include "adapter/child.h"
 #include "base/clock.h"
+#include "daemon/config_look.h"
 #include "daemon/daemon.h"
 
 #include <getopt.h>
@@ -128,10 +129,8 @@ static void on_hangup(evutil_socket_t number, short what, void *arg)
 {
     (void)number;
     (void)what;
-    (void)arg;
-    log_notice(
-        "a changed file counts after a restart, which leaves the databases alone; look at it "
-        "with 'hamgr config check' first: hamgrd does not start with an error in it");
+    if (!config_look(arg, config_tell, arg))
+        log_error("the file was not looked at: no memory");
 }
 
 static enum hm_rc catch_signals(struct daemon *d, struct hm_err *err)

@@ -1,5 +1,6 @@
 /* orders_check.c - hamgr check: what the service finds about its server, and what this member knows
  * of the way to the others. */
+#include "daemon/config_look.h"
 #include "daemon/orders.h"
 
 #include <stdio.h>
@@ -8,7 +9,9 @@
 
 struct check_call {
     struct daemon *daemon;   /* borrowed */
+    struct driver *driver;   /* likewise */
     struct serve_call *call; /* borrowed: it waits for the answer */
+    struct service_finding file;
 };
 
 /* No memory: one row less. */
@@ -59,11 +62,28 @@ static void checked(void *ctx, const struct service_finding *findings, size_t n)
     struct check_call *c = ctx;
     json_t *checks = json_array();
 
+    add(checks, &c->file);
     for (size_t i = 0; i < n; i++)
         add(checks, &findings[i]);
     add_datagrams(c->daemon, checks);
     serve_answer(c->call, HM_OK, json_pack("{s:o}", "checks", checks));
     free(c);
+}
+
+/* What hamgrd would start with the next time. */
+static void looked(void *ctx, const struct settings_errors *errors)
+{
+    struct check_call *c = ctx;
+    struct service_finding *f = &c->file;
+
+    f->is_ok = errors->n == 0;
+    (void)snprintf(f->name, sizeof f->name, "hamgr.conf");
+    (void)snprintf(f->text, sizeof f->text, "%s",
+                   errors->n > 0 ? errors->line[0] : "sound, with the files that it names");
+    if (errors->n > 0)
+        (void)snprintf(f->next, sizeof f->next,
+                       "mend it before hamgrd is started again; 'hamgr config check' shows all");
+    c->driver->type->check(c->driver->service, checked, c);
 }
 
 void orders_check(struct daemon *d, struct serve_call *call, const json_t *request)
@@ -78,6 +98,7 @@ void orders_check(struct daemon *d, struct serve_call *call, const json_t *reque
         orders_fail(d, &a, HM_FAILED, "no memory", NULL);
         return;
     }
-    *c = (struct check_call){ .daemon = d, .call = call };
-    driver->type->check(driver->service, checked, c);
+    *c = (struct check_call){ .daemon = d, .driver = driver, .call = call };
+    if (!config_look(d, looked, c))
+        looked(c, &(struct settings_errors){ 0 });
 }

@@ -74,15 +74,20 @@ static void done_try(struct worker_job *job)
     free(t);
 }
 
+struct worker *reach_worker(struct daemon *d)
+{
+    struct hm_err err;
+
+    if (d->reach == NULL && worker_new(d->loop.base, "hamgr-reach", &d->reach, &err) != HM_OK)
+        log_error("%s", err.text);
+    return d->reach;
+}
+
 bool reach(struct daemon *d, const char *address, uint64_t id, reach_told *then)
 {
     struct try_job *t = calloc(1, sizeof *t);
-    struct hm_err err;
 
-    if (t != NULL && d->reach == NULL &&
-        worker_new(d->loop.base, "hamgr-reach", &d->reach, &err) != HM_OK)
-        log_error("%s", err.text);
-    if (t == NULL || d->reach == NULL) {
+    if (t == NULL || reach_worker(d) == NULL) {
         free(t);
         return false;
     }

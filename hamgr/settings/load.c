@@ -328,8 +328,7 @@ static bool parse(struct reader *r, const char *text, config_t *ret)
     return is_good;
 }
 
-/* What a load gives, once nothing more can go wrong. */
-static enum hm_rc finish(struct reader *r, struct settings_errors *ret_errors)
+enum hm_rc reader_finish(struct reader *r, struct settings_errors *ret_errors)
 {
     enum hm_rc rc = r->errors_n > 0 ? HM_BAD_INPUT : HM_OK;
 
@@ -352,7 +351,7 @@ enum hm_rc settings_load_text(const char *text, const char *name, unsigned int f
     if (parse(&r, text, &config))
         read_file(&r, config_root_setting(&config), &f);
     config_destroy(&config);
-    rc = finish(&r, ret_errors);
+    rc = reader_finish(&r, ret_errors);
     (void)snprintf(f.s.file, sizeof f.s.file, "%s", name);
     if (rc == HM_OK)
         *ret = f.s;
@@ -372,7 +371,7 @@ enum hm_rc settings_load_witness_text(const char *text, const char *name, unsign
     if (parse(&r, text, &config))
         read_witness(&r, config_root_setting(&config), &f);
     config_destroy(&config);
-    rc = finish(&r, ret_errors);
+    rc = reader_finish(&r, ret_errors);
     (void)snprintf(f.w.file, sizeof f.w.file, "%s", name);
     if (rc == HM_OK)
         *ret = f.w;

@@ -28,6 +28,9 @@ struct reader {
 /* Notes an error: "FILE:LINE: " goes in front, control characters are replaced. */
 void reader_error(struct reader *r, unsigned int line, const char *format, ...) HM_PRINTF(3, 4);
 
+/* Moves the errors to ret_errors: what a load gives, once nothing more can go wrong. */
+enum hm_rc reader_finish(struct reader *r, struct settings_errors *ret_errors) HM_MUST_CHECK;
+
 /* The line of the group's setting of that name; of the group, if it is not there. */
 unsigned int reader_line(const config_setting_t *group, const char *name);
 

@@ -178,6 +178,11 @@ enum hm_rc settings_load_witness_text(const char *text, const char *name, unsign
                                       struct settings_witness *ret,
                                       struct settings_errors *ret_errors) HM_MUST_CHECK;
 
+/* Looks at the files and programs that the settings name, as the caller's user; it may block.
+ * ret_errors is set in any case. HM_BAD_INPUT: it names each that is missing or of no use. */
+enum hm_rc settings_check_files(const struct settings *s,
+                                struct settings_errors *ret_errors) HM_MUST_CHECK;
+
 /* What the record of a new cluster begins with (core_config.first): members and voters by their
  * place in the file, timing, durability. */
 void settings_first_record(const struct settings *s, const struct settings_service *service,

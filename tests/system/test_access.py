@@ -5,6 +5,7 @@ import signal
 from cluster import Kind
 from lab import wait_until
 
+FAILED, USAGE = 1, 2
 ASYNC = Kind(timing='lan')
 SESSIONS = 57  # max_connections less those that are reserved
 REFUSED = "let hamgr's user in"
@@ -54,3 +55,26 @@ def test_a_refused_login_is_told(get_cluster):
         access.write_text(before)
         server.host.run(['kill', '-HUP', str(server.main_pid())])
     wait_until('it is let in again', lambda: not warned(c, host, REFUSED), 60)
+
+
+def test_a_file_with_a_fault_is_told_before_it_is_needed(get_cluster):
+    """The settings of before stay in force; SIGHUP, `check` and `config check` name what is wrong."""
+    c = get_cluster(ASYNC)
+    host = c.db[c.standby()]
+    hamgrd = host.processes['hamgrd']
+    conf = c.conf(host)
+    before = conf.read_text()
+    fault = "passfile: '/nowhere/pass' cannot be read: No such file or directory"
+    try:
+        conf.write_text(before.replace('control = "pg_ctl";', 'control = "pg_ctl"; passfile = "/nowhere/pass";'))
+        hamgrd.popen.send_signal(signal.SIGHUP)
+        wait_until('the log names the file', lambda: fault in c.log_text(host), 30)
+        checked = c.hamgr(host, 'check')
+        assert checked.returncode == FAILED and 'FAIL  hamgr.conf' in checked.stdout, checked.stdout
+        checked = c.hamgr(host, 'config', 'check')
+        assert checked.returncode == USAGE and fault in checked.stderr, checked.stderr
+    finally:
+        conf.write_text(before)
+    hamgrd.popen.send_signal(signal.SIGHUP)
+    wait_until('it is sound again', lambda: 'is sound, and so is what it names' in c.log_text(host), 30)
+    assert hamgrd.popen.poll() is None
