@@ -8,7 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/types.h>
+#include <unistd.h>
 
 enum {
     ASK_MS = 5000,
@@ -315,10 +317,18 @@ static bool is_child_of(pid_t pid, pid_t parent)
 /* False: the operation has failed. */
 static bool end_one(struct op *op, pid_t pid)
 {
+    /* Held before it is looked at: the number cannot become another process' in between. */
+    int pidfd = pidfd_open(pid, 0);
+    bool is_ours, may = true;
+
     (void)snprintf(op->why, sizeof op->why, "the WAL receiver, process %d, does not end", (int)pid);
-    if (op->s->postmaster != 0 && !is_child_of(pid, op->s->postmaster))
-        return true;
-    if (kill(pid, SIGTERM) == 0 || errno != EPERM)
+    if (pidfd < 0)
+        return true; /* it has ended; else the next look finds it again */
+    is_ours = op->s->postmaster == 0 || is_child_of(pid, op->s->postmaster);
+    if (is_ours)
+        may = pidfd_send_signal(pidfd, SIGTERM, NULL, 0) == 0 || errno != EPERM;
+    (void)close(pidfd); /* nothing was written to it */
+    if (may)
         return true;
     op_fail(op, "may not end the WAL receiver, process %d: hamgrd must run as the database's user",
             (int)pid);

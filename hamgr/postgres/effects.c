@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "postgres/datadir.h"
+#include "postgres/probe.h"
 #include "postgres/wal_copy.h"
 
 #include <errno.h>
@@ -269,7 +270,7 @@ static void stop_first_looked(struct op *op)
         return;
     }
     op->s->is_stop_asked = true;
-    if (kill(pid, SIGINT) != 0 && errno != ESRCH) {
+    if (!probe_signal(op->s->probe, SIGINT) && errno != ESRCH) {
         op_fail(op, "may not signal the server, process %d: hamgrd must run as its user", (int)pid);
         return;
     }

@@ -3,9 +3,11 @@
 
 #include "base/clock.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <unistd.h>
 
 /* How long the server may take to answer before it is seen whether it is stopped. */
@@ -55,6 +57,15 @@ static void on_death(evutil_socket_t fd, short what, void *arg)
         begin(p);
     else
         probe_look(p);
+}
+
+bool probe_signal(const struct probe *p, int number)
+{
+    if (p->pidfd < 0) {
+        errno = ESRCH;
+        return false;
+    }
+    return pidfd_send_signal(p->pidfd, number, NULL, 0) == 0;
 }
 
 static void adopt_postmaster(struct probe *p)

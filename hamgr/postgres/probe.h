@@ -133,6 +133,9 @@ struct probe {
 /* probe.c */
 enum hm_rc probe_new(struct service *s, struct probe **ret, struct hm_err *err) HM_MUST_CHECK;
 void probe_free(struct probe *p);
+/* To the main process that was found last, and to no other that got its number meanwhile. False:
+ * errno says why; ESRCH: it has ended. */
+bool probe_signal(const struct probe *p, int number);
 /* Begins a round now, or another one after that under way. */
 void probe_look(struct probe *p);
 void probe_note_up(struct probe *p);                    /* the watch connection opened */
