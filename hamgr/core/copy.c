@@ -119,6 +119,16 @@ static void rebuild(struct core *c, uint8_t holder)
     core_alert(c, ALERT_REBUILD, core_known(c)->epoch);
 }
 
+bool core_copy_is_needed(const struct core *c)
+{
+    const struct record *r = core_known(c);
+
+    for (unsigned i = 0; i < r->pairs_n; i++)
+        if (pair_has(&r->pairs[i], c->self, c->copy.copy_id) && r->pairs[i].n <= r->pairs[i].need)
+            return true;
+    return false;
+}
+
 const char *core_rebuild_fault(const struct core *c)
 {
     const struct record *r = core_known(c);
@@ -136,11 +146,9 @@ const char *core_rebuild_fault(const struct core *c)
         return "no primary is heard to copy from";
     if (c->copy.state == COPY_PRIMARY || c->copy.state == COPY_SUSPENDED)
         return "the copy is taken down already";
-    for (unsigned i = 0; i < r->pairs_n; i++)
-        if (pair_has(&r->pairs[i], c->self, c->copy.copy_id) && r->pairs[i].n <= r->pairs[i].need)
-            return "without this copy too few standbys would have what is committed: "
-                   "wait for another one";
-    return NULL;
+    return core_copy_is_needed(c) ? "without this copy too few standbys would have what is "
+                                    "committed: wait for another one"
+                                  : NULL;
 }
 
 void core_give_up_copy(struct core *c)

@@ -278,6 +278,8 @@ uint8_t core_leader(const struct core *c);
 /* A holder with such a copy has no primary, and gets none by itself unless another copy takes over
  * or its server comes up: nothing is acknowledged. */
 bool core_has_no_primary(const struct record *r, enum copy_state state, uint64_t copy_id);
+/* True while too few copies would have what is committed, were the own one made anew. */
+bool core_copy_is_needed(const struct core *c);
 /* The newest record that this member accepted; NULL before the first. Borrowed from c. */
 const struct record *core_record(const struct core *c);
 

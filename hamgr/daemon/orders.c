@@ -300,6 +300,27 @@ uint8_t orders_leader(const struct core *c)
     return r != NULL && c->state == ST_FOLLOWING ? r->holder : HM_NOBODY;
 }
 
+/* Going on alone is an administrator's decision; so is taking the server down for it. */
+static void refuse_needed(struct driver *driver, const struct asker *a)
+{
+    const struct settings_service *s = driver->settings;
+    const struct record *r = core_record(&driver->core);
+    const char *primary = r->member[r->holder].name;
+    char next[800];
+
+    (void)snprintf(
+        next, sizeof next,
+        "wait for another standby; if none will come, on %s: 'systemctl stop hamgrd', stop "
+        "the server%s%s, wait until 'hamgr status' on %s %s, empty '%s', 'systemctl start "
+        "hamgrd': it is cloned, and until it streams commits %s",
+        driver->daemon->settings.node, s->unit[0] != '\0' ? " with systemctl stop " : "", s->unit,
+        primary,
+        r->goal == DURABILITY_STRICT ? "says that commits wait" : "says that no standby is in sync",
+        s->data_dir, r->goal == DURABILITY_STRICT ? "wait" : "are on the primary alone");
+    orders_fail(driver->daemon, a, HM_REFUSED,
+                "without this copy too few standbys would have what is committed", next);
+}
+
 /* Each member makes its own copy anew. */
 static void take_rebuild(struct driver *driver, const struct asker *a, const json_t *request)
 {
@@ -316,6 +337,8 @@ static void take_rebuild(struct driver *driver, const struct asker *a, const jso
         orders_fail(driver->daemon, a, HM_REFUSED, "the cluster was forced on without this member",
                     "systemctl stop hamgrd; move state_dir, data_dir and hamgr.conf away; hamgr "
                     "join ADDRESS");
+    } else if (slot == driver->core.self && core_copy_is_needed(&driver->core)) {
+        refuse_needed(driver, a);
     } else if (slot == driver->core.self) {
         orders_give(driver, a, &order);
     } else {
