@@ -177,21 +177,43 @@ static enum hm_rc own(const char *path, const struct passwd *user, struct hm_err
     return hm_fail_errno(err, "cannot give '%s' to %s", path, user->pw_name);
 }
 
+/* What was made or renamed in the directory of that path outlives a power cut. */
+static enum hm_rc sync_parent(const char *path, struct hm_err *err)
+{
+    char dir[SETTINGS_PATH_MAX + 8];
+    enum hm_rc rc = HM_OK;
+    int fd;
+
+    (void)snprintf(dir, sizeof dir, "%s", path);
+    fd = open(dirname(dir), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || fsync(fd) != 0)
+        rc = hm_fail_errno(err, "cannot sync the directory of '%s'", path);
+    if (fd >= 0)
+        (void)close(fd); /* opened for reading: nothing can be lost */
+    return rc;
+}
+
+static enum hm_rc make_dir(const char *path, mode_t mode, struct hm_err *err)
+{
+    if (mkdir(path, mode) == 0)
+        return sync_parent(path, err);
+    return errno == EEXIST ? HM_OK : hm_fail_errno(err, "cannot make '%s'", path);
+}
+
 /* Directory by directory; only those that are missing are made. */
 static enum hm_rc make_dirs(const char *path, mode_t mode, struct hm_err *err)
 {
     char part[SETTINGS_PATH_MAX];
+    enum hm_rc rc = HM_OK;
 
     (void)snprintf(part, sizeof part, "%s", path);
-    for (char *slash = strchr(part + 1, '/');; slash = strchr(slash + 1, '/')) {
-        if (slash != NULL)
-            *slash = '\0';
-        if (mkdir(part, slash != NULL ? 0755 : mode) != 0 && errno != EEXIST)
-            return hm_fail_errno(err, "cannot make '%s'", part);
-        if (slash == NULL)
-            return HM_OK;
+    for (char *slash = strchr(part + 1, '/'); slash != NULL && rc == HM_OK;
+         slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        rc = make_dir(part, 0755, err);
         *slash = '/';
     }
+    return rc == HM_OK ? make_dir(part, mode, err) : rc;
 }
 
 /* Whole, under a new name first: a file that is there is the whole file. */
@@ -218,6 +240,8 @@ static enum hm_rc write_file(const char *path, const char *text, mode_t mode,
         rc = hm_fail_errno(err, "cannot rename '%s'", draft);
     if (rc != HM_OK)
         (void)unlink(draft); /* the failure is told */
+    else
+        rc = sync_parent(path, err);
     return rc;
 }
 
