@@ -17,8 +17,9 @@ enum { CONFIG_MAX = 8 << 20, HISTORY_MAX = 1 << 20, PATH_SIZE = 512, TIMELINES_M
 #define HISTORY_MARK "# Placed by hamgr"
 #define HISTORY_TEXT HISTORY_MARK ": this copy never ran on this timeline.\n"
 
-static const char *const configs[] = { "postgresql.conf", "pg_hba.conf", "pg_ident.conf",
-                                       "postgresql.auto.conf" };
+/* A certificate names its host: clients that verify it would not take the source's for ours. */
+static const char *const configs[] = { "postgresql.conf",      "pg_hba.conf", "pg_ident.conf",
+                                       "postgresql.auto.conf", "server.crt",  "server.key" };
 
 /* --- small things ------------------------------------------------------------------------------
  */

@@ -199,20 +199,37 @@ static void a_timeline_that_exists_is_not_begun_again(void **state)
     assert_int_equal(datadir_place_histories(p->data, 100001, &p->err), HM_BAD_INPUT);
 }
 
+static mode_t mode_of(const char *dir, const char *name)
+{
+    char path[300];
+    struct stat st;
+
+    (void)snprintf(path, sizeof path, "%s/%s", dir, name);
+    assert_int_equal(stat(path, &st), 0);
+    return st.st_mode & 07777;
+}
+
 static void configuration_survives_a_rebuild(void **state)
 {
     struct place *p = *state;
 
     put(p->data, "postgresql.conf", "port = 1\n");
     put(p->data, "base", "old");
+    put(p->data, "server.crt", "of this host\n");
+    put(p->data, "server.key", "of this host\n");
     assert_int_equal(datadir_keep_configs(p->data, p->keep, &p->err), HM_OK);
     put(p->data, "postgresql.conf", "port = 2\n");
     put(p->data, "pg_hba.conf", "theirs\n");
     /* Cut short and begun again: what was kept first is right. */
     assert_int_equal(datadir_keep_configs(p->data, p->keep, &p->err), HM_OK);
     put(p->fresh, "postgresql.conf", "port = 2\n");
+    put(p->fresh, "server.crt", "of the source\n");
+    put(p->fresh, "server.key", "of the source\n");
     assert_int_equal(datadir_restore_configs(p->keep, p->fresh, &p->err), HM_OK);
     expect(p->fresh, "postgresql.conf", "port = 1\n");
+    expect(p->fresh, "server.crt", "of this host\n");
+    expect(p->fresh, "server.key", "of this host\n");
+    assert_int_equal(mode_of(p->fresh, "server.key"), 0600); /* or the server would refuse it */
     assert_false(has(p->fresh, "base"));
     datadir_forget_configs(p->keep);
     assert_int_equal(access(p->keep, F_OK), -1);
