@@ -56,7 +56,7 @@ void service_disk_text(const struct service_disk *d, char text[SERVICE_DISK_TEXT
         d->size_bytes > 0 ? (unsigned int)((double)d->free_bytes * 100 / (double)d->size_bytes) : 0;
 
     if (service_disk_is_full(d))
-        (void)snprintf(text, SERVICE_DISK_TEXT, "the disk of %s is full", d->what);
+        (void)snprintf(text, SERVICE_DISK_TEXT, "the disk of %s is full: make room", d->what);
     else
         (void)snprintf(text, SERVICE_DISK_TEXT, "the disk of %s has %s of %s left (%u %%)%s%s%s",
                        d->what, bytes(d->free_bytes, free), bytes(d->size_bytes, size), percent,

@@ -144,8 +144,13 @@ static void on_died(void *ctx, const char *why)
 {
     struct driver *d = ctx;
     const struct core_effect kill = { .type = DO_KILL };
+    char text[320];
 
-    log_error("server killed service=%s: every process of it, because %s", d->settings->name, why);
+    /* With a full disk the server dies again with every start. */
+    (void)snprintf(text, sizeof text, "server killed service=%s: every process of it, because %s",
+                   d->settings->name, why);
+    if (driver_is_told(d, text, sizeof text))
+        log_error("%s", text);
     driver_carry_out(d, &kill);
 }
 

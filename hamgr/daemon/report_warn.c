@@ -314,7 +314,7 @@ static void about_failures(struct lines *l, const struct report_service *s,
 
     if (m->is_self && s->facts.trouble[0] != '\0')
         warn(l,
-             "%s: the copy of %s could not be rebuilt, %u times: %.64s; mend that, then 'hamgr "
+             "%s: the copy of %s could not be rebuilt, %u times: %.110s; mend that, then 'hamgr "
              "rebuild %s'",
              name, of, m->gossip.rebuild_failures, s->facts.trouble, of);
     else

@@ -121,7 +121,7 @@ static void room_is_told_in_words(void **state)
     d.full_in_ms = HM_NEVER;
     is_text(&d, "the disk of pg_wal has 1.2 GB of 20 GB left (6 %)");
     d.free_bytes = (1 << 20) - 1;
-    is_text(&d, "the disk of pg_wal is full");
+    is_text(&d, "the disk of pg_wal is full: make room");
     d.free_bytes++;
     d.full_in_ms = 119999;
     is_text(&d, "the disk of pg_wal has 1.0 MB of 20 GB left (0 %): full in 119 s at the present "
@@ -158,7 +158,7 @@ static void short_disks_and_hung_votes_are_warned_of(void **state)
     s->facts.disks_n = 1;
     s->facts.disk[0] = (struct service_disk){ .what = "data", .size_bytes = 1 << 30 };
     s->facts.disk[0].full_in_ms = HM_NEVER;
-    assert_true(warns_of("pg: on db1 the disk of data is full"));
+    assert_true(warns_of("pg: on db1 the disk of data is full: make room"));
     s->facts.disk[0].free_bytes = 1 << 29;
     assert_false(warns_of("the disk of data"));
     s->writing_ms = 1999;
