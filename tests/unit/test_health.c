@@ -44,6 +44,23 @@ static bool warns_of(const char *text)
     return false;
 }
 
+/* The path comes first, and is long: what is wrong with it must be seen all the same. */
+static void why_a_rebuild_fails_is_told_to_its_end(void **state)
+{
+    struct service_facts *f = &made.service[0].facts;
+
+    (void)state;
+    made_well_on_standby();
+    made_core.op_failed = DO_CLONE;
+    made_core.op_failures = 6;
+    (void)snprintf(f->trouble, sizeof f->trouble,
+                   "cannot make '/srv/postgresql/15/main-wal/pg_wal.hamgr-new': No space left on "
+                   "device");
+    assert_true(
+        warns_of("6 times: cannot make '/srv/postgresql/15/main-wal/pg_wal.hamgr-new': No space "
+                 "left on device; mend that, then 'hamgr rebuild "));
+}
+
 static void taken_connections_are_told(void **state)
 {
     struct service_facts *f = &made.service[0].facts;
@@ -250,6 +267,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, make_well)
     const struct CMUnitTest tests[] = {
+        TEST(why_a_rebuild_fails_is_told_to_its_end),
         TEST(taken_connections_are_told),
         TEST(late_is_not_gray),
         TEST(what_does_not_run_is_dead_or_nothing),
