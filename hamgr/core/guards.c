@@ -182,9 +182,11 @@ bool guard_another_goes_first(struct core *c)
     return !c->has_deferred && guard_majority_prevoted(c) && !core_is_first_in_line(c, &rank);
 }
 
+/* What the own voter is writing may be a record with other voters. It could not promise meanwhile
+ * anyway. */
 bool guard_majority_prevoted(struct core *c)
 {
-    return has_votes(c, core_known(c));
+    return !c->voter.is_writing && has_votes(c, core_known(c));
 }
 
 bool guard_attempt_is_old(struct core *c)
