@@ -30,9 +30,10 @@ def check_nobody_noticed(result, gap_max_s=1.0):
     assert result.gap_s <= gap_max_s
 
 
-def test_first_start(get_cluster):
+def test_first_start(make_cluster):
     """A running primary was adopted, the empty host cloned; the primary was never restarted."""
-    c = get_cluster(ASYNC)
+    c = make_cluster(ASYNC)
+    c.start()
     assert c.primary() == 'db1'
     # the lab started it before hamgr was there
     started = c.server['db1'].query("SELECT extract(epoch FROM pg_postmaster_start_time()) < "
