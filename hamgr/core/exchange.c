@@ -22,7 +22,7 @@ void core_make_gossip(struct core *c, struct gossip *g)
 {
     const struct record *r = core_known(c);
     bool is_mine = core_is_holder_copy(c, r);
-    bool is_there = c->copy.state == COPY_SUSPENDED || c->copy.state == COPY_PRIMARY;
+    bool is_up = c->copy.state == COPY_SUSPENDED || c->copy.state == COPY_PRIMARY;
 
     memset(g, 0, sizeof *g);
     g->copy = c->copy.state;
@@ -39,12 +39,12 @@ void core_make_gossip(struct core *c, struct gossip *g)
     g->is_delayed = c->copy.is_delayed;
     g->wants_rebuild = c->wants_rebuild || core_is_forged(c);
     g->sees_majority = c->config.role == ROLE_DB && core_sees_majority(c);
-    g->is_holder =
-        core_is_holder_state(c->state) || (is_mine && is_there && c->state != ST_RELEASED);
+    g->is_holder = core_is_holder_state(c->state) || (is_mine && is_up && c->state != ST_RELEASED);
     g->released = c->released_at_ms != HM_PAST;
     g->is_rebuilding = core_is_rebuilding(c);
     g->rebuilt_percent = g->is_rebuilding ? c->copy.rebuilt_percent : 0;
     g->rebuild_failures = core_is_rebuild(c->op_failed) ? c->op_failures : 0;
+    g->is_open = core_lets_clients_in(c);
 }
 
 /* --- the own record ------------------------------------------------------------------------- */

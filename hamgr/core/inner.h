@@ -124,10 +124,14 @@ void core_want_rescued(struct core *c);
 void core_end_rescue(struct core *c);
 
 /* sync.c */
+/* As the newest probe saw it. */
+bool core_lets_clients_in(const struct core *c);
 void core_want_names(struct core *c);
 /* The pair that the holder would have in force: alone when no standby can be waited for. */
 void core_desired_pair(struct core *c, struct pair *ret_pair);
 bool core_gate_may_open(struct core *c);
+/* A primary under its lease, whose gate the newest probe saw open. */
+bool core_lets_clients_in(const struct core *c);
 void core_takeover_pairs(const struct core *c, struct record *r);
 
 /* change.c */

@@ -119,7 +119,8 @@ static void note_names(struct core *c, const struct copy *copy)
 
 static void store_copy(struct core *c, const struct copy *copy)
 {
-    bool is_own = false;
+    bool is_own = false, was_open = core_lets_clients_in(c);
+
     if (copy->state == COPY_PRIMARY &&
         (c->copy.state != COPY_PRIMARY || copy->server_id != c->copy.server_id) &&
         copy->server_id != c->primary_server) {
@@ -143,6 +144,9 @@ static void store_copy(struct core *c, const struct copy *copy)
         core_take_stall(c); /* whatever made the helper stop it: a full round must follow */
     c->copy = *copy;
     c->has_copy = true;
+    if (c->config.kind == SERVICE_REDIS && !was_open && core_lets_clients_in(c) &&
+        core_is_holder_state(c->state))
+        c->renew_at_ms = c->now_ms; /* the Sentinel endpoints of the others tell clients of it */
     c->copy_noted_ms = c->now_ms;
     c->probes++;
     if ((copy->state == COPY_DOWN || copy->state == COPY_STANDBY) && !core_is_lost(c))

@@ -279,6 +279,11 @@ void core_want_names(struct core *c)
 
 /* The gate opens when the record is chosen and what it promises is in force; for the same server
  * it stays open from then on. */
+bool core_lets_clients_in(const struct core *c)
+{
+    return c->copy.state == COPY_PRIMARY && c->copy.fence == FENCE_LEASE && c->copy.is_gate_open;
+}
+
 bool core_gate_may_open(struct core *c)
 {
     const struct record *r = core_known(c);

@@ -288,6 +288,7 @@ static void code_gossip(struct codec *x, struct gossip *g)
     g->is_rebuilding = code_bool(x, g->is_rebuilding);
     g->rebuilt_percent = code_u8(x, g->rebuilt_percent);
     g->rebuild_failures = code_u8(x, g->rebuild_failures);
+    g->is_open = code_bool(x, g->is_open);
 }
 
 static void code_message(struct codec *x, struct msg *m, struct record *record)

@@ -18,6 +18,7 @@ struct seen {
     bool has_lease;
     int16_t priority;
     bool is_nofailover;
+    bool lets_clients_in; /* by its own word; of another member */
 };
 
 static void see_self(const struct core *c, hm_ms now_ms, struct seen *ret)
@@ -54,7 +55,8 @@ static void see(const struct core *c, uint8_t slot, hm_ms now_ms, struct seen *r
                           .is_streaming = p->gossip.is_streaming,
                           .has_lease = p->gossip.is_holder,
                           .priority = p->gossip.priority,
-                          .is_nofailover = p->gossip.is_nofailover };
+                          .is_nofailover = p->gossip.is_nofailover,
+                          .lets_clients_in = p->gossip.is_open };
 }
 
 /* --- texts --------------------------------------------------------------------------------------
@@ -117,9 +119,10 @@ static bool is_open(struct sentinel_view *v, const struct sentinel_view_service 
         v->promoted_epoch = r->epoch;
         v->promoted_ms = now_ms;
     }
-    if (now_ms >= v->promoted_ms + SENTINEL_VIEW_GRACE_MS)
+    /* It says so as soon as its gate is open; one of an older version never does. */
+    if (holder->lets_clients_in || now_ms >= v->promoted_ms + r->heartbeat_ms)
         return true;
-    *ret_again_ms = v->promoted_ms + SENTINEL_VIEW_GRACE_MS;
+    *ret_again_ms = v->promoted_ms + r->heartbeat_ms;
     return false;
 }
 

@@ -11,9 +11,6 @@
 #include "core/core.h"
 #include "sentinel/model.h"
 
-/* How long after the word of a promotion another member's gate is surely open. */
-enum { SENTINEL_VIEW_GRACE_MS = 25 };
-
 /* What must be remembered from one look to the next. Zero-initialised storage of the caller. */
 struct sentinel_view {
     bool is_there; /* clients were told a primary */

@@ -58,6 +58,7 @@ struct gossip {
     bool is_rebuilding;       /* it is being rewound or cloned now: one at a time */
     uint8_t rebuilt_percent;  /* how far that is; 0: not known */
     uint8_t rebuild_failures; /* how often in a row that failed, up to HM_FAILURES_MAX */
+    bool is_open;             /* the primary, under its lease: its gate lets clients in */
 };
 
 #define HM_FAILURES_MAX 20

@@ -39,6 +39,7 @@ static Hamgr__Gossip *put_gossip(struct out_msg *out, const struct gossip *g)
     to->is_rebuilding = g->is_rebuilding;
     to->rebuilt_percent = g->rebuilt_percent;
     to->rebuild_failures = g->rebuild_failures;
+    to->is_open = g->is_open;
     return to;
 }
 
@@ -94,6 +95,7 @@ static void get_gossip(const Hamgr__Gossip *in, struct gossip *ret, const char *
     ret->is_rebuilding = in->is_rebuilding != 0;
     ret->rebuilt_percent = wire_get_u8(in->rebuilt_percent, why);
     ret->rebuild_failures = wire_get_u8(in->rebuild_failures, why);
+    ret->is_open = in->is_open != 0;
 }
 
 static const char *get_msg(const Hamgr__Msg *in, struct msg *ret, struct record *record)

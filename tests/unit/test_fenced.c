@@ -214,6 +214,24 @@ static void a_clean_stop_that_hangs_is_followed_by_a_kill(void **state)
     assert_int_equal(t.copy.state, COPY_DOWN);
 }
 
+/* Clients are told of a new primary when it lets them in, wherever they ask. */
+static void that_its_gate_is_open_is_told_at_once(void **state)
+{
+    (void)state;
+    t.core.config.kind = SERVICE_REDIS;
+    leads();
+    t.is_fence_stuck = true;
+    t.copy.is_gate_open = false;
+    runs_for(TOLD_HEARTBEAT_MS + TOLD_PROBE_MS);
+    assert_false(t.last_sent[MSG_RENEW].gossip.is_open);
+    told_run(&t, t.core.renew_at_ms - 10);
+    told_forget(&t);
+    t.copy.is_gate_open = true;
+    (void)told_probe(&t);
+    assert_true(t.sent[MSG_RENEW] > 0);
+    assert_true(t.last_sent[MSG_RENEW].gossip.is_open);
+}
+
 /* --- no probe ----------------------------------------------------------------------------------
  */
 
@@ -346,6 +364,7 @@ int main(void)
         TEST(a_clean_stop_has_its_time),
         TEST(a_stop_waits_a_lease_time_for_a_lost_successor),
         TEST(a_stop_waits_a_lease_time_for_a_successor_without_a_majority),
+        TEST(that_its_gate_is_open_is_told_at_once),
         TEST(a_clean_stop_that_hangs_is_followed_by_a_kill),
         TEST(while_probes_come_late_the_holder_renews),
         TEST(a_holder_without_a_probe_for_two_ttls_renews_no_more),

@@ -265,7 +265,7 @@ static void what_is_no_journal_is_refused(void **state)
     assert_int_equal(journal_open(path, &r, &err), HM_BAD_INPUT);
     assert_non_null(strstr(err.text, "this is no trace"));
     journal_reader_done(&r);
-    assert_int_equal(write(fd, "HMTR\6\4\0xxxxxxxxxxxx", 19), 19);
+    assert_int_equal(write(fd, "HMTR\7\4\0xxxxxxxxxxxx", 19), 19);
     assert_int_equal(close(fd), 0);
     assert_int_equal(journal_open(path, &r, &err), HM_BAD_INPUT);
     assert_non_null(strstr(err.text, "checksum"));

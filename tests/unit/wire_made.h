@@ -193,6 +193,7 @@ static inline void made_gossip(struct prng *p, struct gossip *g)
     g->is_rebuilding = made_bool(p);
     g->rebuilt_percent = (uint8_t)prng_between(p, 0, 100);
     g->rebuild_failures = (uint8_t)prng_between(p, 0, HM_FAILURES_MAX);
+    g->is_open = made_bool(p);
 }
 
 /* A message that msg_check() lets pass; `record` is of the caller. */
