@@ -1,5 +1,6 @@
 /* Told stories of one member: register, lease, takeover, handing over. */
 #include "core/core.h"
+#include "core/rules.h"
 
 #include "tests/unit/told.h"
 
@@ -63,6 +64,19 @@ static void nobody_stands_up_before_the_lease_ran_out(void **state)
     assert_string_equal(line, "db2 rule 29 following: the lease of another member runs");
     line = told_tick(&t, START_MS + 4000 + TOLD_TTL_MS + 1);
     assert_non_null(strstr(line, "following -> standing: no lease runs"));
+}
+
+/* What it writes may name other voters. */
+static void prevotes_count_only_when_the_own_voter_has_written(void **state)
+{
+    (void)state;
+    (void)told_start_all(&t, &record, START_MS);
+    t.core.granted = core_record(&t.core)->voters;
+    for (unsigned slot = 0; slot < 3; slot++)
+        t.core.incarnations[slot] = told_incarnation(slot);
+    assert_true(rule_find(53)->when(&t.core));
+    t.core.voter.is_writing = true;
+    assert_false(rule_find(53)->when(&t.core));
 }
 
 static void the_deadline_is_asked_for_when_the_lease_ends(void **state)
@@ -472,6 +486,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup(name, make_world)
     const struct CMUnitTest tests[] = {
         TEST(nobody_stands_up_before_the_lease_ran_out),
+        TEST(prevotes_count_only_when_the_own_voter_has_written),
         TEST(the_deadline_is_asked_for_when_the_lease_ends),
         TEST(a_lost_holder_is_replaced),
         TEST(a_takeover_begins_a_timeline_that_nobody_used),
