@@ -401,6 +401,20 @@ static bool all_have_answered(const struct core *c, const struct record *r)
     return true;
 }
 
+/* Every other copy has answered, and not enough of them count; the primary's own does not answer.
+ * It is suspended only, and has everything. */
+bool core_only_holder_suffices(struct core *c)
+{
+    const struct record *r = core_base(c);
+    uint16_t others = record_db_members(r) & (uint16_t)~core_slot_bit(r->holder);
+    const struct gossip *g = view_recent(&c->view, r->holder, c->now_ms - 2 * core_heartbeat_ms(c));
+
+    return r->durability != DURABILITY_ASYNC && r->holder != c->self && g != NULL &&
+           g->copy == COPY_SUSPENDED && g->copy_id == r->copy_id && g->is_holder &&
+           g->sees_majority && ((c->granted | c->refused) & others) == others &&
+           !pairs_are_met(c, r);
+}
+
 bool core_logs_suffice(struct core *c)
 {
     const struct record *r = core_base(c);

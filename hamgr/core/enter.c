@@ -84,7 +84,8 @@ static void enter_standing(struct core *c, enum core_state before)
     }
     c->stand_at_ms += core_jitter(c, c->failures);
     if (c->moves[c->moves_n - 1].rule == RULE_FORBIDDEN ||
-        c->moves[c->moves_n - 1].rule == RULE_BEHIND)
+        c->moves[c->moves_n - 1].rule == RULE_BEHIND ||
+        c->moves[c->moves_n - 1].rule == RULE_ONLY_HOLDER)
         c->stand_at_ms += 2 * core_ttl_ms(c); /* whoever may go on is not to be disturbed */
     if (c->failures < 8)
         c->failures++;

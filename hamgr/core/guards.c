@@ -253,6 +253,12 @@ bool guard_is_decided(struct core *c)
     return core_logs_suffice(c) && core_is_kept(c, core_base(c));
 }
 
+/* Until this member gives up nobody would promise the holder. */
+bool guard_only_holder_suffices(struct core *c)
+{
+    return core_only_holder_suffices(c);
+}
+
 bool guard_dead_primary_has_more(struct core *c)
 {
     struct position upto;

@@ -124,8 +124,6 @@ void core_want_rescued(struct core *c);
 void core_end_rescue(struct core *c);
 
 /* sync.c */
-/* As the newest probe saw it. */
-bool core_lets_clients_in(const struct core *c);
 void core_want_names(struct core *c);
 /* The pair that the holder would have in force: alone when no standby can be waited for. */
 void core_desired_pair(struct core *c, struct pair *ret_pair);
@@ -209,6 +207,7 @@ bool core_can_succeed(struct core *c, uint8_t slot);
 bool core_streams_to(const struct core *c, uint8_t slot);
 bool core_own_answer_stands(const struct core *c);
 bool core_logs_suffice(struct core *c);
+bool core_only_holder_suffices(struct core *c);
 uint8_t core_longer_log(const struct core *c);
 /* It is heard, and what it tells of its copy and itself keeps it from standing. */
 bool core_says_unfit(const struct core *c, uint8_t slot);

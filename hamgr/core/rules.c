@@ -66,6 +66,7 @@ const struct rule rules[] = {
     ROW( 73, ST_FREEZE,         nothing_can_be_missing,  ST_ACCEPT,         "no acknowledged commit can be missing"),
     ROW( 74, ST_FREEZE,         dead_primary_has_more,   ST_RESCUE,         "the dead primary's host has log that nobody else has"),
     ROW( 75, ST_FREEZE,         is_decided,              ST_ACCEPT,         "a person decided that its data go on, whatever they lack"),
+    ROW( 76, ST_FREEZE,         only_holder_suffices,    ST_STANDING,       "only the last holder has everything, and it is there"),
     ROW( 78, ST_FREEZE,         attempt_is_old,          ST_STANDING,       "not enough logs were frozen in time"),
     ROW( 79, ST_FREEZE,         always,                  ST_FREEZE,         "it waits for frozen logs"),
 
@@ -137,9 +138,9 @@ static const struct rule *first_row(unsigned state)
     static const uint8_t first[CORE_STATES_N] = {
         [ST_START] = 3,          [ST_BLANK] = 6,     [ST_STOPPED] = 7,    [ST_VOTING] = 8,
         [ST_OBSERVING] = 9,      [ST_OUTSIDE] = 10,  [ST_FOLLOWING] = 12, [ST_STANDING] = 14,
-        [ST_PREVOTE] = 26,       [ST_PREPARE] = 33,  [ST_FREEZE] = 41,    [ST_YIELD] = 49,
-        [ST_FETCH] = 55,         [ST_ACCEPT] = 59,   [ST_HOLDER] = 64,    [ST_HOLDER_PREPARE] = 74,
-        [ST_HOLDER_CHANGE] = 80, [ST_HANDOVER] = 85, [ST_RELEASED] = 90,  [ST_RESCUE] = 93,
+        [ST_PREVOTE] = 26,       [ST_PREPARE] = 33,  [ST_FREEZE] = 41,    [ST_YIELD] = 50,
+        [ST_FETCH] = 56,         [ST_ACCEPT] = 60,   [ST_HOLDER] = 65,    [ST_HOLDER_PREPARE] = 75,
+        [ST_HOLDER_CHANGE] = 81, [ST_HANDOVER] = 86, [ST_RELEASED] = 91,  [ST_RESCUE] = 94,
     };
 
     return &rules[first[state]];

@@ -11,6 +11,7 @@
 #define RULE_NAMED 39     /* from here on the rows only wait for others: the member could stand */
 #define RULE_FORBIDDEN 63 /* the record adopted names a reason that will not pass soon */
 #define RULE_BEHIND 72
+#define RULE_ONLY_HOLDER 76
 #define RULE_DEFER 52 /* the row whose way back to standing is no failure */
 #define RULE_NOT_GIVEN 143
 #define ST_ANY CORE_STATES_N /* a row for every state but the one it leads to */
@@ -66,6 +67,7 @@ const struct rule *rule_find(uint16_t id);
     X(nothing_can_be_missing)                                                                      \
     X(dead_primary_has_more)                                                                       \
     X(is_decided)                                                                                  \
+    X(only_holder_suffices)                                                                        \
     X(is_rescued)                                                                                  \
     X(rescue_is_over)                                                                              \
     X(yielded_long_enough)                                                                         \

@@ -193,6 +193,48 @@ static void who_loses_its_data_after_the_freeze_does_not_take_over(void **state)
     assert_int_equal(core_record(&t.core)->epoch, record.epoch);
 }
 
+/* db2 of three; two of db2 and db3 have confirmed everything, and db3 lost what it had. */
+static void cannot_have_enough_logs(void)
+{
+    struct core_config config;
+
+    told_init(&t, 3, 0, DB2);
+    t.first.kind = SERVICE_REDIS;
+    told_config(&config, &t.first, DB2);
+    core_init(&t.core, &config);
+    told_record(&record, &t.first);
+    record.durability = record.goal = DURABILITY_SYNC;
+    record.pairs[0] = (struct pair){ .need = 1 };
+    pair_add(&record.pairs[0], DB2, told_copy_id(DB2));
+    pair_add(&record.pairs[0], DB3, told_copy_id(DB3));
+    t.gossip[DB3].at = (struct position){ .timeline = 99 };
+    t.gossip[DB1].copy = COPY_SUSPENDED;
+    t.gossip[DB1].is_holder = true;
+    t.gossip[DB1].sees_majority = true;
+    t.frozen = 1u << DB3;
+}
+
+/* While it waits for logs that do not come nobody promises the holder anything. */
+static void what_only_the_suspended_primary_has_is_left_to_it(void **state)
+{
+    (void)state;
+    cannot_have_enough_logs();
+    (void)told_start_all(&t, &record, START_MS);
+    told_run(&t, START_MS + 4 * TOLD_TTL_MS);
+    assert_true(told_has(&t, "freeze -> standing: only the last holder has everything"));
+}
+
+static void one_that_is_not_there_is_not_waited_for(void **state)
+{
+    (void)state;
+    cannot_have_enough_logs();
+    t.deaf = 1u << DB1;
+    (void)told_start_all(&t, &record, START_MS);
+    told_run(&t, START_MS + 4 * TOLD_TTL_MS);
+    assert_true(told_has(&t, "prepare -> freeze: a majority promised"));
+    assert_false(told_has(&t, "only the last holder has everything"));
+}
+
 /* --- giving away -------------------------------------------------------------------------------
  */
 
@@ -494,6 +536,8 @@ int main(void)
         TEST(what_little_another_has_alone_is_gone_without),
         TEST(a_member_that_could_stand_is_given_a_lease),
         TEST(without_more_than_may_be_lost_nobody_takes_over),
+        TEST(what_only_the_suspended_primary_has_is_left_to_it),
+        TEST(one_that_is_not_there_is_not_waited_for),
         TEST(a_switchover_that_fails_kills_nothing),
         TEST(a_switchover_that_fails_while_its_successor_is_heard_is_not_tried_again),
         TEST(a_successor_lost_during_the_stop_is_not_waited_for),
