@@ -349,7 +349,7 @@ static void promote(struct core *c)
     }
     /* Without (empty, 0) in the record nothing may be acknowledged by a server whose backends do
      * not know yet that they wait; a checkpoint makes the checkpointer tell them. */
-    if (r->durability != DURABILITY_ASYNC && !c->copy.is_flag_certain &&
+    if (r->durability != DURABILITY_ASYNC && !c->copy.is_flag_certain && !is_redis(c) &&
         !core_pairs_forbid_others(r)) {
         (void)core_ask_copy(c, DO_CHECKPOINT, c->copy.server_id);
         return;

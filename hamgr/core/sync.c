@@ -158,6 +158,14 @@ static void add_answers(const struct core *c, const struct record *r, bool is_ex
     }
 }
 
+/* Whether nothing can be acknowledged before the names of the new pair are in force. Who may attach
+ * to a primary of Redis is decided by hamgrd, and nobody does before it has said so: there is no
+ * flag that could be behind. */
+static bool is_certain(const struct core *c, const struct record *r)
+{
+    return r->kind == SERVICE_REDIS || (c->copy.is_flag_certain && c->copy.names != NAMES_EMPTY);
+}
+
 /* r: the adopted record, about to become the takeover's; its history is still the old one. */
 void core_takeover_pairs(const struct core *c, struct record *r)
 {
@@ -173,7 +181,7 @@ void core_takeover_pairs(const struct core *c, struct record *r)
     add_answers(c, r, true, &exact);
     add_answers(c, r, false, &others);
     r->pairs_n = 0;
-    if (exact.n >= wanted && c->copy.is_flag_certain && c->copy.names != NAMES_EMPTY) {
+    if (exact.n >= wanted && is_certain(c, r)) {
         exact.need = wanted;
         r->pairs[r->pairs_n++] = exact;
         return;

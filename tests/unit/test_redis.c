@@ -410,6 +410,30 @@ static void in_sync_what_no_pair_needs_is_gone_without(void **state)
     assert_false(record_pairs_have(core_record(&t.core), DB3, told_copy_id(DB3)));
 }
 
+/* Nobody attaches before hamgrd said who may: so the new primary never counts as one that confirmed
+ * alone, and db3 takes over when it dies a moment later. */
+static void a_takeover_names_one_pair_from_the_start(void **state)
+{
+    const struct pair *pair;
+
+    (void)state;
+    has_pair(1, true);
+    is_one_of_three();
+    t.deaf = 1u << DB1;
+    t.gossip[DB3].at.offset = 2000;
+    t.copy.names = NAMES_UNKNOWN;
+    t.copy.is_flag_certain = false;
+    t.stuck = 1u << DO_PROMOTE;
+    (void)told_start_all(&t, &record, START_MS);
+    told_run(&t, QUIET_MS + 500);
+    assert_string_equal(core_state_name(t.core.state), "holder");
+    assert_int_equal(core_record(&t.core)->pairs_n, 1);
+    pair = &core_record(&t.core)->pairs[0];
+    assert_true(pair->n == 1 && pair->need == 1 && pair->copies[0].member == DB3);
+    assert_int_equal(t.asked[DO_PROMOTE], 1);
+    assert_int_equal(t.asked[DO_CHECKPOINT], 0);
+}
+
 /* Two are always needed to confirm, so one of any two has it. */
 static void in_sync_enough_others_are_as_good(void **state)
 {
@@ -543,6 +567,7 @@ int main(void)
         TEST(a_successor_lost_during_the_stop_is_not_waited_for),
         TEST(in_sync_a_copy_of_a_pair_is_waited_for),
         TEST(in_sync_what_no_pair_needs_is_gone_without),
+        TEST(a_takeover_names_one_pair_from_the_start),
         TEST(in_sync_enough_others_are_as_good),
         TEST(what_its_holder_was_heard_to_write_on_is_its_history),
         TEST(else_only_a_person_may_say_so),
