@@ -13,6 +13,7 @@ ASYNC = Kind(services=('cache',))
 SYNC = Kind(services=('cache',), durability='sync')
 THREE = Kind(services=('cache',), dbs=3, witnesses=0)
 BOTH = Kind(services=('pg', 'cache'))
+SYNC_ON_DISK = Kind(services=('cache',), durability='sync', redis_conf='appendonly yes\nappendfsync always')
 ON_DISK = Kind(services=('cache',), redis_conf='appendonly yes')
 LOST_MAX = 500  # numbers of three clients; async may lose what was not streamed yet
 
@@ -194,3 +195,32 @@ def test_replication_that_was_there_is_adopted(make_cluster):
     assert (one.main_pid(), two.main_pid()) == pids
     assert one.info()['sync_full'] == copied
     assert two.ask('GET', 'before') == 'hamgr'
+
+
+def has_on_disk(server, word):
+    try:
+        return any(word in f.read_bytes() for f in (server.dir / 'appendonlydir').iterdir()
+                   if not f.name.startswith('temp'))
+    except FileNotFoundError:  # it is being written anew
+        return False
+
+
+def test_all_servers_restarted_go_on_by_force(get_cluster, drop_cluster):
+    """Both hosts lose power: what was confirmed may be missing, so a person says whose data go on."""
+    c = get_cluster(SYNC_ON_DISK)
+    host, name = c.db['db2'], c.name
+    c.server['db1'].ask('SET', 'kept', 'yes')
+    refused = c.hamgr(host, 'failover', '--force', '--cluster', name)
+    assert refused.returncode == 3 and 'there is a primary' in refused.stderr, refused.stderr
+    wait_until('it is on both disks', lambda: all(has_on_disk(s, b'kept') for s in c.server.values()), 30)
+    c.reboot(list(c.db.values()))
+    wait_until('the reason and the way out are told', lambda: any(
+        'was restarted' in w and 'failover --force' in w for w in c.status(host).get('warnings', [])), 60)
+    assert not any(s.is_primary() for s in c.server.values())
+    wait_until('it is forced', lambda: c.hamgr(
+        host, 'failover', '--force', '--cluster', name).returncode == 0, 30)
+    assert c.wait_healthy(60) == 'db2'
+    assert [s.ask('GET', 'kept') for s in c.server.values()] == ['yes', 'yes']
+    assert c.service_status(host)['voters']['n'] == 3
+    assert 'forced by the operator' in c.hamgr(host, 'history').stdout
+    drop_cluster()
