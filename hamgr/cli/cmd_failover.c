@@ -40,14 +40,16 @@ static void list_copies(const json_t *answer, char *text, size_t size)
         long long more = (long long)json_integer_value(position) - here;
 
         n += (size_t)snprintf(text + n, size - n, "%s%s", i > 0 ? ", " : "", print_text(m, "name"));
-        if (n < size && json_is_integer(position))
-            n += (size_t)snprintf(text + n, size - n, " (%s%s, ", print_text(m, "copy"),
+        if (n < size && json_is_string(json_object_get(m, "copy")))
+            n += (size_t)snprintf(text + n, size - n, " (%s%s", print_text(m, "copy"),
                                   json_is_true(json_object_get(m, "is_up")) ? "" : ", silent");
         if (n < size && json_is_integer(position) && more == 0)
-            n += (size_t)snprintf(text + n, size - n, "as much log as here)");
+            n += (size_t)snprintf(text + n, size - n, ", as much log as here");
         else if (n < size && json_is_integer(position))
-            n += (size_t)snprintf(text + n, size - n, "%lld bytes %s than here)",
+            n += (size_t)snprintf(text + n, size - n, ", %lld bytes %s than here",
                                   more < 0 ? -more : more, more < 0 ? "less" : "more");
+        if (n < size && json_is_string(json_object_get(m, "copy")))
+            n += (size_t)snprintf(text + n, size - n, ")");
         if (n >= size)
             return;
     }

@@ -91,6 +91,12 @@ static bool has_copy(const struct report_member *m)
     return m->is_heard && m->member->role == ROLE_DB;
 }
 
+/* A copy that is gone, or half made, ends nowhere. */
+static bool has_position(const struct report_member *m)
+{
+    return has_copy(m) && m->gossip.at.offset != 0;
+}
+
 static json_t *others_of(const struct report *r, const struct report_service *s)
 {
     const struct record *rec = report_record(s->core);
@@ -105,12 +111,12 @@ static json_t *others_of(const struct report *r, const struct report_service *s)
         report_look(r, s, (uint8_t)slot, &m);
         rc |= json_array_append_new(
             list,
-            json_pack("{s:s,s:b,s:o,s:o,s:o}", "name", m.member->name, "is_up", (int)m.is_up,
-                      "heard_ms_ago", m.is_heard ? json_integer(m.heard_ms_ago) : json_null(),
-                      "copy",
-                      has_copy(&m) ? json_string(copy_state_name(m.gossip.copy)) : json_null(),
-                      "position",
-                      has_copy(&m) ? json_integer((json_int_t)m.gossip.at.offset) : json_null()));
+            json_pack(
+                "{s:s,s:b,s:o,s:o,s:o}", "name", m.member->name, "is_up", (int)m.is_up,
+                "heard_ms_ago", m.is_heard ? json_integer(m.heard_ms_ago) : json_null(), "copy",
+                has_copy(&m) ? json_string(copy_state_name(m.gossip.copy)) : json_null(),
+                "position",
+                has_position(&m) ? json_integer((json_int_t)m.gossip.at.offset) : json_null()));
     }
     return rc == 0 ? list : NULL;
 }
