@@ -1,5 +1,7 @@
 #include "adapter/child.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
@@ -207,8 +209,7 @@ static void pass_lines(struct child *c, const char *bytes, size_t n)
 
 static void arm(struct event *timer, hm_ms after_ms)
 {
-    struct timeval tv = { .tv_sec = (time_t)(after_ms / 1000),
-                          .tv_usec = (suseconds_t)(after_ms % 1000 * 1000) };
+    struct timeval tv = clock_timeval(after_ms);
 
     if (timer != NULL && after_ms > 0)
         (void)evtimer_add(timer, &tv); /* fails only without memory; then a limit is missed */

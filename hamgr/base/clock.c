@@ -18,3 +18,11 @@ hm_ms clock_wall_ms(void)
 {
     return clock_read_ms(CLOCK_REALTIME);
 }
+
+struct timeval clock_timeval(hm_ms wait_ms)
+{
+    hm_ms ms = hm_max_ms(0, wait_ms);
+
+    return (struct timeval){ .tv_sec = (time_t)(ms / 1000),
+                             .tv_usec = (suseconds_t)(ms % 1000 * 1000) };
+}

@@ -4,6 +4,7 @@
 
 #include "base/base.h"
 
+#include <sys/time.h>
 #include <time.h>
 
 /* Milliseconds of a clock that Linux has. */
@@ -12,5 +13,7 @@ hm_ms clock_read_ms(clockid_t which);
 hm_ms clock_boot_ms(void);
 /* Milliseconds since 1970, for people only. */
 hm_ms clock_wall_ms(void);
+/* A time to wait, as libevent wants it; none if it is negative. */
+struct timeval clock_timeval(hm_ms wait_ms);
 
 #endif

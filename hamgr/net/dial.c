@@ -193,9 +193,7 @@ static void attempt(struct peer *p, hm_ms now_ms)
 
 static void arm(struct peer *p, hm_ms at_ms, hm_ms now_ms)
 {
-    hm_ms wait_ms = hm_max_ms(1, at_ms - now_ms);
-    const struct timeval wait = { .tv_sec = wait_ms / 1000,
-                                  .tv_usec = (suseconds_t)(wait_ms % 1000 * 1000) };
+    const struct timeval wait = clock_timeval(hm_max_ms(1, at_ms - now_ms));
 
     if (event_add(p->dial.timer, &wait) != 0)
         log_error("link_timer cluster=%s member=%s", p->cluster->name, p->name);

@@ -183,8 +183,7 @@ void hub_arm(struct link_hub *hub)
         wait_ms = GRACE_MS;
     if (event_pending(hub->sweep, EV_TIMEOUT, NULL) && wait_ms == SWEEP_MS)
         return;
-    wait = (struct timeval){ .tv_sec = wait_ms / 1000,
-                             .tv_usec = (suseconds_t)(wait_ms % 1000 * 1000) };
+    wait = clock_timeval(wait_ms);
     if (event_add(hub->sweep, &wait) != 0)
         log_error("link_sweep why=\"no memory\"");
 }

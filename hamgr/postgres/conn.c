@@ -83,12 +83,8 @@ static void ignore_notice(void *ctx, const char *text)
 
 static void arm(struct conn *c, hm_ms after_ms)
 {
-    struct timeval tv;
+    struct timeval tv = clock_timeval(after_ms);
 
-    if (after_ms < 0)
-        after_ms = 0;
-    tv.tv_sec = (time_t)(after_ms / 1000);
-    tv.tv_usec = (suseconds_t)(after_ms % 1000 * 1000);
     (void)evtimer_add(c->timer, &tv); /* fails only without memory; then a deadline is missed */
 }
 

@@ -196,8 +196,7 @@ static void on_limit(evutil_socket_t fd, short what, void *arg)
 
 static void arm(struct event *timer, hm_ms after_ms)
 {
-    struct timeval tv = { .tv_sec = (time_t)(after_ms / 1000),
-                          .tv_usec = (suseconds_t)(after_ms % 1000 * 1000) };
+    struct timeval tv = clock_timeval(after_ms);
 
     (void)evtimer_add(timer, &tv); /* fails only without memory; then the limit ends it */
 }

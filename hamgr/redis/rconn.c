@@ -71,7 +71,6 @@ static void arm(struct rconn *c)
 {
     hm_ms earliest_ms = c->state == RCONN_UP ? HM_NEVER : c->until_ms;
     struct timeval tv;
-    hm_ms after_ms;
 
     for (const struct question *q = c->first; q != NULL; q = q->next)
         earliest_ms = hm_min_ms(earliest_ms, q->deadline_ms);
@@ -79,9 +78,7 @@ static void arm(struct rconn *c)
         (void)evtimer_del(c->timer);
         return;
     }
-    after_ms = hm_max_ms(0, earliest_ms - clock_boot_ms());
-    tv.tv_sec = (time_t)(after_ms / 1000);
-    tv.tv_usec = (suseconds_t)(after_ms % 1000 * 1000);
+    tv = clock_timeval(earliest_ms - clock_boot_ms());
     (void)evtimer_add(c->timer, &tv); /* fails only without memory; then a deadline is missed */
 }
 

@@ -165,8 +165,7 @@ static inline void made_alarm(evutil_socket_t fd, short what, void *arg)
 /* Turns the loop until the condition holds; false: it did not within limit_ms. */
 static inline bool made_run(bool (*is_so)(void *), void *arg, hm_ms limit_ms)
 {
-    struct timeval wait = { .tv_sec = limit_ms / 1000,
-                            .tv_usec = (suseconds_t)(limit_ms % 1000 * 1000) };
+    struct timeval wait = clock_timeval(limit_ms);
     bool is_over = false;
     struct event *alarm = evtimer_new(made_base, made_alarm, &is_over);
 

@@ -1,6 +1,7 @@
 #include "base/base.h"
 #include "tests/cm.h"
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/prng.h"
 #include "base/text.h"
@@ -19,6 +20,15 @@ static void the_earlier_and_the_later_moment_are_found(void **state)
     assert_true(hm_max_ms(2, -1) == 2);
     assert_true(hm_min_ms(HM_NEVER, 5) == 5);
     assert_true(hm_max_ms(HM_NEVER, 5) == HM_NEVER);
+}
+
+static void a_time_to_wait_is_never_negative(void **state)
+{
+    (void)state;
+    assert_int_equal(clock_timeval(2345).tv_sec, 2);
+    assert_int_equal(clock_timeval(2345).tv_usec, 345000);
+    assert_int_equal(clock_timeval(-1).tv_sec, 0);
+    assert_int_equal(clock_timeval(-1).tv_usec, 0);
 }
 
 static void an_array_knows_its_length(void **state)
@@ -147,6 +157,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_earlier_and_the_later_moment_are_found),
+        cmocka_unit_test(a_time_to_wait_is_never_negative),
         cmocka_unit_test(an_array_knows_its_length),
         cmocka_unit_test(a_bug_ends_the_program_and_says_where),
         cmocka_unit_test(where_there_is_no_bug_nothing_happens),
