@@ -1,5 +1,7 @@
 #include "core/record.h"
 
+#include "base/address.h"
+
 #include <string.h>
 
 const struct pair pair_alone;
@@ -147,6 +149,13 @@ void record_add_change(struct record *r, enum change_reason reason, hm_ms wall_m
     }
     r->changes[r->changes_n++] =
         (struct change){ .epoch = r->epoch, .holder = r->holder, .reason = reason, .at = wall_ms };
+}
+
+bool record_host(const struct record *r, uint8_t slot, char host[HM_ADDRESS_MAX])
+{
+    host[0] = '\0';
+    return slot < HM_MEMBERS_MAX && r->member[slot].role != ROLE_NONE &&
+           address_host(r->member[slot].address, host);
 }
 
 uint64_t record_next_timeline(const struct record *r)

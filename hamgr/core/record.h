@@ -162,6 +162,10 @@ void record_add_change(struct record *r, enum change_reason reason, hm_ms wall_m
  * stretch carries this bit, and nobody follows. */
 #define HM_TIMELINE_OPEN (1ull << 63)
 
+/* The HOST of a member's address. False, and then it is "": there is no such member, or its address
+ * is none. */
+bool record_host(const struct record *r, uint8_t slot, char host[HM_ADDRESS_MAX]);
+
 /* A timeline number higher than any in the history; for Redis one that is still open. */
 uint64_t record_next_timeline(const struct record *r);
 

@@ -6,6 +6,7 @@
  * other. Nothing has to be kept for it: the records are in the voters' files. */
 #include "daemon/daemon.h"
 
+#include "base/address.h"
 #include "base/clock.h"
 
 #include <stdio.h>
@@ -109,16 +110,6 @@ static void dial(struct daemon *d)
 /* --- the gate -----------------------------------------------------------------------------------
  */
 
-/* HOST of HOST:PORT or [HOST]:PORT. */
-static void host_of(const char *address, char host[HM_ADDRESS_MAX])
-{
-    const char *from = address[0] == '[' ? address + 1 : address;
-    const char *end = address[0] == '[' ? strchr(address, ']') : strrchr(address, ':');
-    size_t n = end != NULL ? (size_t)(end - from) : strlen(from);
-
-    (void)snprintf(host, HM_ADDRESS_MAX, "%.*s", (int)n, from);
-}
-
 /* The helper's own list is that of the file; it keeps ours until it ends. */
 void members_tell_fence(struct daemon *d)
 {
@@ -128,7 +119,7 @@ void members_tell_fence(struct daemon *d)
     if (!has_record(d) || d->drivers_n == 0 || d->driver[0]->fence == NULL)
         return;
     for (size_t i = 0; i < d->members.n && n < HM_MEMBERS_MAX; i++)
-        host_of(d->members.row[i].address, request.peers[n++]);
+        n += address_host(d->members.row[i].address, request.peers[n]);
     (void)ad_fence_ask(d->driver[0]->fence, &request); /* not there: told when it comes */
 }
 

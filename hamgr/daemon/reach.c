@@ -1,5 +1,7 @@
 #include "daemon/reach.h"
 
+#include "base/address.h"
+
 #include <errno.h>
 #include <netdb.h>
 #include <poll.h>
@@ -45,17 +47,14 @@ static void run_try(struct worker_job *job)
     struct try_job *t = (struct try_job *)job;
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
     struct addrinfo *found = NULL;
-    const char *from = t->address[0] == '[' ? t->address + 1 : t->address;
-    char *colon = strrchr(t->address, ':');
-    char host[HM_ADDRESS_MAX];
+    char host[HM_ADDRESS_MAX], port[8];
     int number;
 
-    if (colon == NULL) {
+    if (!address_split(t->address, host, port)) {
         (void)snprintf(t->why, sizeof t->why, "it is not HOST:PORT");
         return;
     }
-    (void)snprintf(host, sizeof host, "%.*s", (int)(colon - from) - (from != t->address), from);
-    number = getaddrinfo(host, colon + 1, &hints, &found);
+    number = getaddrinfo(host, port, &hints, &found);
     if (number != 0) {
         (void)snprintf(t->why, sizeof t->why, "%s", gai_strerror(number));
         return;

@@ -1,11 +1,11 @@
 #include "daemon/serve_sentinel.h"
 
+#include "base/address.h"
 #include "base/clock.h"
 #include "daemon/orders.h"
 #include "daemon/sentinel_view.h"
 #include "sentinel/server.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -165,13 +165,6 @@ static enum hm_rc read_password(const char *path, char password[PASSWORD_MAX], s
     return rc;
 }
 
-static bool is_literal(const char *host)
-{
-    struct in6_addr any;
-
-    return inet_pton(AF_INET, host, &any) == 1 || inet_pton(AF_INET6, host, &any) == 1;
-}
-
 /* By default where the member is reached, and by those on this host. */
 static void choose_addresses(const struct settings *s, struct sentinel_config *config)
 {
@@ -179,7 +172,7 @@ static void choose_addresses(const struct settings *s, struct sentinel_config *c
 
     if (s->sentinel_listen[0] != '\0') {
         config->listen[0] = s->sentinel_listen;
-    } else if (!is_literal(own)) {
+    } else if (!address_is_literal(own)) {
         config->listen[0] = "::";
     } else {
         config->listen[0] = own;

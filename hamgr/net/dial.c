@@ -36,7 +36,7 @@ static int look_up(const char *address, int flags, struct sockaddr_storage *foun
     unsigned n = 0;
     int rc;
 
-    if (!dial_split(address, host, port))
+    if (!address_split(address, host, port))
         return EAI_SERVICE;
     rc = getaddrinfo(host, port, &hints, &list);
     if (rc != 0)

@@ -65,7 +65,7 @@ static enum hm_rc open_connection(struct guest *g, const char *address, struct h
     enum hm_rc rc;
     int number;
 
-    if (!dial_split(address, host, port))
+    if (!address_split(address, host, port))
         return hm_fail(err, HM_FAILED, "it is not HOST:PORT");
     number = getaddrinfo(host, port, &hints, &found);
     if (number != 0)

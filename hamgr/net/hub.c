@@ -367,7 +367,7 @@ static enum hm_rc open_door(struct link_hub *hub, struct hm_err *err)
     char host[HM_ADDRESS_MAX], port[8];
     int rc;
 
-    if (!dial_split(hub->config.listen, host, port))
+    if (!address_split(hub->config.listen, host, port))
         return hm_fail(err, HM_FAILED, "'%s' is not HOST:PORT", hub->config.listen);
     rc = listen_on(host, port, &hub->listen_fd);
     if (rc == EAI_NONAME) {

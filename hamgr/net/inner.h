@@ -8,6 +8,7 @@
 #define HAMGR_NET_INNER_H
 
 #include "adapter/worker.h"
+#include "base/address.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/prng.h"
@@ -221,8 +222,6 @@ void hub_arm(struct link_hub *hub);
 
 /* --- dial.c ---------------------------------------------------------------------------------- */
 
-/* "HOST:PORT" or "[HOST]:PORT" as two texts. False: it is neither. */
-bool dial_split(const char *address, char host[HM_ADDRESS_MAX], char port[8]);
 /* Looks whether the member needs a new connection, now. */
 void dial_soon(struct peer *p);
 /* A connection with the member is ready: the other attempts are not needed any more. */

@@ -336,7 +336,7 @@ static void run_command(struct op *op)
     const char *env[VARIABLES + 1] = { NULL };
     size_t n = 0;
 
-    (void)op_member_host(op, op->e.copy.member, host, sizeof host);
+    (void)record_host(&op->s->record, op->e.copy.member, host);
     env[n++] = rejoin_print_mark(op, mark);
 #define ADD(...)                                                                                   \
     ((void)snprintf(line, sizeof line, __VA_ARGS__), add_env(buffer[n], LENGTH, env, &n, line))

@@ -212,7 +212,6 @@ void op_end_receiver(struct op *op, op_step *then);
 
 /* --- texts --- */
 const char *op_member_name(const struct op *op, uint8_t slot);
-bool op_member_host(const struct op *op, uint8_t slot, char *buffer, size_t size);
 void sql_quote(char *buffer, size_t size, const char *value);
 /* KEY='value', behind a blank. */
 void conninfo_add(char *buffer, size_t size, const char *key, const char *value);

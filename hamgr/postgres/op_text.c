@@ -2,9 +2,9 @@
 #include "postgres/op.h"
 
 #include "adapter/store.h"
+#include "base/address.h"
 #include "postgres/datadir.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <netdb.h>
 #include <stdarg.h>
@@ -35,27 +35,6 @@ const char *op_member_name(const struct op *op, uint8_t slot)
 }
 
 /* The HOST of HOST:PORT or [HOST]:PORT. */
-bool op_member_host(const struct op *op, uint8_t slot, char *buffer, size_t size)
-{
-    const struct record *r = &op->s->record;
-    const char *address, *end;
-
-    if (slot >= HM_MEMBERS_MAX || r->member[slot].role == ROLE_NONE)
-        return false;
-    address = r->member[slot].address;
-    if (address[0] == '[') {
-        address++;
-        end = strchr(address, ']');
-    } else {
-        end = strrchr(address, ':');
-    }
-    if (end == NULL || end == address || (size_t)(end - address) >= size)
-        return false;
-    memcpy(buffer, address, (size_t)(end - address));
-    buffer[end - address] = 0;
-    return true;
-}
-
 /* With E'' only where it is needed; right whatever standard_conforming_strings says. */
 void sql_quote(char *buffer, size_t size, const char *value)
 {
@@ -110,7 +89,7 @@ bool op_conninfo(const struct op *op, bool has_hostaddr, char *buffer, size_t si
     char host[HM_ADDRESS_MAX], port[8];
 
     buffer[0] = 0;
-    if (!op_member_host(op, op->e.copy.member, host, sizeof host))
+    if (!record_host(&op->s->record, op->e.copy.member, host))
         return false;
     (void)snprintf(port, sizeof port, "%u", service->port);
     conninfo_add(buffer, size, "host", host);
@@ -144,13 +123,6 @@ void print_lsn(char *buffer, size_t size, uint64_t lsn)
 /* --- names of hosts ----------------------------------------------------------------------------
  */
 
-static bool is_literal(const char *host)
-{
-    unsigned char address[16];
-
-    return inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
-}
-
 static enum hm_rc resolve(struct op_job *job, struct hm_err *err)
 {
     struct addrinfo wanted = { .ai_socktype = SOCK_STREAM };
@@ -183,11 +155,11 @@ void op_resolve(struct op *op, op_step *then)
     struct op_job *job;
     struct hm_err err;
 
-    if (!op_member_host(op, op->e.copy.member, host, sizeof host)) {
+    if (!record_host(&op->s->record, op->e.copy.member, host)) {
         op_fail(op, "the record has no address of member %u", op->e.copy.member);
         return;
     }
-    if (is_literal(host)) {
+    if (address_is_literal(host)) {
         (void)snprintf(op->hostaddr, sizeof op->hostaddr, "%s", host);
         then(op);
         return;

@@ -3,7 +3,8 @@
 #include "redis/include.h"
 #include "redis/inner.h"
 
-#include <arpa/inet.h>
+#include "base/address.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,13 +126,6 @@ static const char *own_host(const struct service *s)
     return settings->self < settings->members_n ? settings->member[settings->self].host : "";
 }
 
-static bool is_address(const char *text)
-{
-    unsigned char bytes[sizeof(struct in6_addr)];
-
-    return inet_pton(AF_INET, text, bytes) == 1 || inet_pton(AF_INET6, text, bytes) == 1;
-}
-
 static bool is_reached_by(const char *address, const char *host)
 {
     if (*address == '-')
@@ -139,7 +133,8 @@ static bool is_reached_by(const char *address, const char *host)
     if (strcmp(address, host) == 0 || strcmp(address, "*") == 0 || strcmp(address, "::*") == 0 ||
         strcmp(address, "0.0.0.0") == 0 || strcmp(address, "::") == 0)
         return true;
-    return !is_address(host) && strncmp(address, "127.", 4) != 0 && strcmp(address, "::1") != 0;
+    return !address_is_literal(host) && strncmp(address, "127.", 4) != 0 &&
+           strcmp(address, "::1") != 0;
 }
 
 static void look_at_bind(struct asking *a, const redisReply *reply)

@@ -1,5 +1,4 @@
 /* effects.c - start, promote, follow, freeze, and what a copy of Redis never needs. */
-#include "redis/include.h"
 #include "redis/op.h"
 
 #include "base/clock.h"
@@ -310,7 +309,7 @@ static void let_readers_go(struct service *s)
     char host[HM_ADDRESS_MAX], place[HM_ADDRESS_MAX + 16];
     const char *const words[] = { "CLIENT", "KILL", "TYPE", "normal", "LADDR", place };
 
-    if (!rop_member_host(s, s->self, host, sizeof host))
+    if (!record_host(&s->record, s->self, host))
         return;
     (void)snprintf(place, sizeof place, strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host,
                    s->config.service->port);
@@ -371,7 +370,7 @@ static bool address_of(const struct redis_op *op, char host[HM_ADDRESS_MAX], cha
 {
     (void)snprintf(port, 8, "%u", op->s->config.service->port);
     return op->e.copy.member != op->s->self && op->s->self < HM_MEMBERS_MAX &&
-           rop_member_host(op->s, op->e.copy.member, host, HM_ADDRESS_MAX);
+           record_host(&op->s->record, op->e.copy.member, host);
 }
 
 static void ask_to_follow(struct redis_op *op)

@@ -1,6 +1,7 @@
 #include "redis/hosts.h"
 
 #include "adapter/worker.h"
+#include "base/address.h"
 #include "base/clock.h"
 
 #include <arpa/inet.h>
@@ -36,19 +37,6 @@ struct hosts {
     hm_ms asked_ms;
     struct row row[HM_MEMBERS_MAX];
 };
-
-void hosts_split(const char *address, char host[HM_ADDRESS_MAX])
-{
-    const char *end = address[0] == '[' ? strchr(address, ']') : strrchr(address, ':');
-
-    host[0] = 0;
-    if (address[0] == '[')
-        address++;
-    if (end == NULL || end <= address || end - address >= HM_ADDRESS_MAX)
-        return;
-    memcpy(host, address, (size_t)(end - address));
-    host[end - address] = 0;
-}
 
 static bool read_literal(const char *text, struct address *ret)
 {
@@ -170,7 +158,7 @@ void hosts_note(struct hosts *h, const struct record *r)
         struct row row = { .host = "" };
 
         if (r->member[slot].role == ROLE_DB)
-            hosts_split(r->member[slot].address, row.host);
+            (void)address_host(r->member[slot].address, row.host);
         if (strcmp(row.host, h->row[slot].host) == 0)
             continue;
         row.is_literal = read_literal(row.host, &row.address[0]);

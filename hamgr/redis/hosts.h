@@ -19,7 +19,5 @@ void hosts_free(struct hosts *h);
 void hosts_note(struct hosts *h, const struct record *r);
 /* The slot of the member with this address or name; HM_STRANGER: nobody's. */
 uint8_t hosts_find(struct hosts *h, const char *text);
-/* The HOST of HOST:PORT or [HOST]:PORT; "" if it is neither, or does not fit. */
-void hosts_split(const char *address, char host[HM_ADDRESS_MAX]);
 
 #endif

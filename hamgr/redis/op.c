@@ -281,18 +281,6 @@ void rop_need_work(struct redis_op *op, rop_step *then)
     try_work(op);
 }
 
-bool rop_member_host(const struct service *s, uint8_t slot, char *buffer, size_t size)
-{
-    const struct record *r = &s->record;
-    char host[HM_ADDRESS_MAX];
-
-    if (slot >= HM_MEMBERS_MAX || r->member[slot].role == ROLE_NONE)
-        return false;
-    hosts_split(r->member[slot].address, host);
-    (void)snprintf(buffer, size, "%s", host);
-    return host[0] != 0;
-}
-
 /* "master", offset, replicas ... or "slave", host, port, state, offset. */
 uint64_t rop_role_offset(const redisReply *reply)
 {

@@ -86,8 +86,6 @@ bool rop_is_called_back(struct redis_op *op);
 void rop_doing(struct redis_op *op, const char *format, ...) HM_PRINTF(2, 3);
 
 /* --- what several operations share --- */
-/* The HOST of a member's address in the record. False: there is no such member. */
-bool rop_member_host(const struct service *s, uint8_t slot, char *buffer, size_t size);
 /* How far a server is, by its answer to ROLE, as a primary or as a replica; 0: not known. */
 uint64_t rop_role_offset(const redisReply *reply);
 /* names.c: what min-replicas-to-write and min-replicas-max-lag have to be with these names. */

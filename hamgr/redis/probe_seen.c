@@ -121,7 +121,7 @@ static void tell_unmatched(struct redis_probe *p, const struct info_replica *str
         if (slot == s->self || m->role != ROLE_DB || c->standby[slot].is_streaming ||
             !does_follow(s, slot, &g) || !g.is_streaming)
             continue;
-        hosts_split(m->address, host);
+        (void)record_host(&s->record, slot, host);
         (void)snprintf(p->unmatched, sizeof p->unmatched,
                        "%.31s attaches as %.45s:%u: set its replica-announce-ip to %.40s", m->name,
                        stranger->address, (unsigned int)stranger->port, host);

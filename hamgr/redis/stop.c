@@ -9,10 +9,10 @@
  * so by themselves if hamgrd dies meanwhile. */
 #include "redis/op.h"
 
+#include "base/address.h"
 #include "base/clock.h"
 #include "base/log.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,7 +75,7 @@ static bool has_peer_all(const struct redis_op *op, const redisReply *reply)
     char host[HM_ADDRESS_MAX];
 
     if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 5 ||
-        !rop_member_host(op->s, op->s->self, host, sizeof host))
+        !record_host(&op->s->record, op->s->self, host))
         return false;
     for (size_t i = 0; i < 4; i++)
         if (i != 2 && reply->element[i]->type != REDIS_REPLY_STRING)
@@ -217,22 +217,15 @@ static void peer_down(void *ctx, const char *why)
         rop_fail(op, "the successor's server cannot be reached: %s", why);
 }
 
-static bool is_literal(const char *host)
-{
-    struct in6_addr any;
-
-    return inet_pton(AF_INET, host, &any) == 1 || inet_pton(AF_INET6, host, &any) == 1;
-}
-
 /* A literal one: as it attached, or as the record has it. */
-static bool address_of(const struct service *s, uint8_t slot, char *buffer, size_t size)
+static bool address_of(const struct service *s, uint8_t slot, char host[HM_ADDRESS_MAX])
 {
     for (size_t i = 0; i < s->info.replicas_n; i++)
         if (slot != HM_NOBODY && hosts_find(s->hosts, s->info.replica[i].address) == slot) {
-            (void)snprintf(buffer, size, "%s", s->info.replica[i].address);
-            return is_literal(buffer);
+            (void)snprintf(host, HM_ADDRESS_MAX, "%s", s->info.replica[i].address);
+            return address_is_literal(host);
         }
-    return rop_member_host(s, slot, buffer, size) && is_literal(buffer);
+    return record_host(&s->record, slot, host) && address_is_literal(host);
 }
 
 static void reach_successor(struct redis_op *op)
@@ -250,8 +243,7 @@ static void reach_successor(struct redis_op *op)
                                    .ctx = op };
     struct hm_err err;
 
-    if (!address_of(s, successor(s), host, sizeof host) ||
-        rconn_new(&config, &op->peer, &err) != HM_OK) {
+    if (!address_of(s, successor(s), host) || rconn_new(&config, &op->peer, &err) != HM_OK) {
         pause_writes(op);
         return;
     }

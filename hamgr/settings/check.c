@@ -1,5 +1,7 @@
 #include "settings/reader.h"
 
+#include "base/address.h"
+
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -334,10 +336,8 @@ static void check_sentinel(struct reader *r, const config_setting_t *root, const
 {
     unsigned int line = reader_line(root, "sentinel_port");
     bool has_redis = false;
-    struct in6_addr any;
 
-    if (s->sentinel_listen[0] != '\0' && inet_pton(AF_INET, s->sentinel_listen, &any) != 1 &&
-        inet_pton(AF_INET6, s->sentinel_listen, &any) != 1)
+    if (s->sentinel_listen[0] != '\0' && !address_is_literal(s->sentinel_listen))
         reader_error(r, reader_line(root, "sentinel_listen"),
                      "sentinel_listen: '%s' is no literal address", s->sentinel_listen);
     for (size_t i = 0; i < s->services_n; i++)

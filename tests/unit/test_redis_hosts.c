@@ -40,27 +40,6 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void the_host_is_what_stands_before_the_port(void **state)
-{
-    char host[HM_ADDRESS_MAX];
-
-    (void)state;
-    hosts_split("10.0.0.1:7420", host);
-    assert_string_equal(host, "10.0.0.1");
-    hosts_split("[2001:db8::1]:7420", host);
-    assert_string_equal(host, "2001:db8::1");
-    hosts_split("db1.example:7420", host);
-    assert_string_equal(host, "db1.example");
-    hosts_split("", host);
-    assert_string_equal(host, "");
-    hosts_split(":7420", host);
-    assert_string_equal(host, "");
-    hosts_split("[]:7420", host);
-    assert_string_equal(host, "");
-    hosts_split("/tmp/socket", host);
-    assert_string_equal(host, "");
-}
-
 static void members_are_known_by_their_addresses(void **state)
 {
     (void)state;
@@ -94,7 +73,6 @@ static void names_are_resolved_beside_the_loop(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(the_host_is_what_stands_before_the_port, set_up, tear_down),
         cmocka_unit_test_setup_teardown(members_are_known_by_their_addresses, set_up, tear_down),
         cmocka_unit_test_setup_teardown(names_are_resolved_beside_the_loop, set_up, tear_down),
     };
