@@ -1,32 +1,24 @@
 #include "witness/agree.h"
 
+#include "base/bytes.h"
+
 #include <string.h>
 
-/* FNV-1a over fields, so that padding and what stands behind a name's end do not count. */
-static uint64_t add_bytes(uint64_t sum, const char *bytes, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        sum = (sum ^ (uint8_t)bytes[i]) * 0x100000001b3u;
-    return sum;
-}
-
+/* Sums over fields, so that padding and what stands behind a name's end do not count. */
 static uint64_t add_number(uint64_t sum, uint64_t number)
 {
+    uint8_t low_first[8];
+
     for (unsigned i = 0; i < 8; i++)
-        sum = (sum ^ ((number >> (8 * i)) & 0xff)) * 0x100000001b3u;
-    return sum;
+        low_first[i] = (uint8_t)(number >> (8 * i));
+    return bytes_sum_on(sum, low_first, sizeof low_first);
 }
 
 static uint64_t add_text(uint64_t sum, const char *text, size_t size)
 {
     size_t length = strnlen(text, size);
 
-    return add_bytes(add_number(sum, length), text, length);
-}
-
-static uint64_t begin(void)
-{
-    return 0xcbf29ce484222325u;
+    return bytes_sum_on(add_number(sum, length), text, length);
 }
 
 static uint64_t never_zero(uint64_t sum)
@@ -36,13 +28,13 @@ static uint64_t never_zero(uint64_t sum)
 
 uint64_t agree_name(const char *service, enum service_kind kind)
 {
-    return never_zero(add_number(add_text(begin(), service, HM_NAME_MAX), kind));
+    return never_zero(add_number(add_text(BYTES_SUM_BEGIN, service, HM_NAME_MAX), kind));
 }
 
 /* Addresses may differ: a member may be reached on different ways by different others. */
 static uint64_t first_digest(const struct record *r, const char *own_name)
 {
-    uint64_t sum = add_text(begin(), own_name, HM_NAME_MAX);
+    uint64_t sum = add_text(BYTES_SUM_BEGIN, own_name, HM_NAME_MAX);
 
     sum = add_number(sum, r->cluster);
     sum = add_number(sum, r->cluster_incarnation);

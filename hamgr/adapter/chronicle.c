@@ -2,6 +2,7 @@
 
 #include "adapter/store.h"
 #include "adapter/worker.h"
+#include "base/bytes.h"
 #include "settings/settings.h"
 
 #include <fcntl.h>
@@ -35,16 +36,6 @@ struct chronicle {
 /* --- the file ----------------------------------------------------------------------------------
  */
 
-/* FNV-1a: a torn or edited file is found, nothing more is needed. */
-static uint64_t checksum(const char *text, size_t size)
-{
-    uint64_t sum = 0xcbf29ce484222325u;
-
-    for (size_t i = 0; i < size; i++)
-        sum = (sum ^ (unsigned char)text[i]) * 0x100000001b3u;
-    return sum;
-}
-
 /* Blocks. False: it is not on the disk. */
 static bool save(const char *dir, const char *name, const struct lines *l)
 {
@@ -59,7 +50,7 @@ static bool save(const char *dir, const char *name, const struct lines *l)
             n += (size_t)snprintf(text + n, FILE_BYTES - n, "%" PRId64 " %" PRId64 " %u %s\n",
                                   l->line[i].first_ms, l->line[i].last_ms, l->line[i].times,
                                   l->line[i].text);
-        n += (size_t)snprintf(text + n, FILE_BYTES - n, "sum=%016" PRIx64 "\n", checksum(text, n));
+        n += (size_t)snprintf(text + n, FILE_BYTES - n, "sum=%016" PRIx64 "\n", bytes_sum(text, n));
         is_saved = store_replace(fd, name, text, n, NULL) == HM_OK;
     }
     free(text);
@@ -95,7 +86,7 @@ static bool parse(char *text, size_t size, struct lines *ret)
     ret->n = 0;
     if (size < strlen(HEAD) + sum_size || strncmp(text, HEAD, strlen(HEAD)) != 0)
         return false;
-    (void)snprintf(sum, sizeof sum, "sum=%016" PRIx64 "\n", checksum(text, size - sum_size));
+    (void)snprintf(sum, sizeof sum, "sum=%016" PRIx64 "\n", bytes_sum(text, size - sum_size));
     if (strcmp(sum, text + size - sum_size) != 0)
         return false;
     text[size - sum_size] = '\0';

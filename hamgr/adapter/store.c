@@ -1,5 +1,6 @@
 #include "adapter/store.h"
 
+#include "base/bytes.h"
 #include "wire/wire.h"
 
 #include <dirent.h>
@@ -81,16 +82,6 @@ static enum hm_rc read_file(int dir, const char *name, uint8_t *bytes, size_t si
  *     sum 0123456789abcdef
  */
 
-/* FNV-1a: whichever single byte of a text changes, the sum changes. */
-static uint64_t sum_of(const char *text, size_t length)
-{
-    uint64_t sum = 0xcbf29ce484222325u;
-
-    for (size_t i = 0; i < length; i++)
-        sum = (sum ^ (uint8_t)text[i]) * 0x100000001b3u;
-    return sum;
-}
-
 static size_t print_member(const struct store *s, char *text, size_t size)
 {
     size_t n = (size_t)snprintf(text, size, FORMAT_LINE "owner %s\nincarnation %016" PRIx64 "\n",
@@ -98,7 +89,7 @@ static size_t print_member(const struct store *s, char *text, size_t size)
 
     for (size_t i = 0; i < s->begun_n; i++)
         n += (size_t)snprintf(text + n, size - n, "begun %s\n", s->begun[i]);
-    n += (size_t)snprintf(text + n, size - n, "sum %016" PRIx64 "\n", sum_of(text, n));
+    n += (size_t)snprintf(text + n, size - n, "sum %016" PRIx64 "\n", bytes_sum(text, n));
     HM_BUG_ON(n >= size);
     return n;
 }

@@ -1,6 +1,7 @@
 #include "postgres/notes.h"
 
 #include "adapter/store.h"
+#include "base/bytes.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -65,16 +66,6 @@ bool notes_identify_control(const char *data_dir, char *buffer, size_t size)
 
 /* --- the file -------------------------------------------------------------------------------- */
 
-/* FNV-1a over 64 bits: a torn or edited file is found, nothing more is needed. */
-static uint64_t checksum(const char *text, size_t size)
-{
-    uint64_t sum = 0xcbf29ce484222325u;
-
-    for (size_t i = 0; i < size; i++)
-        sum = (sum ^ (unsigned char)text[i]) * 0x100000001b3u;
-    return sum;
-}
-
 static enum hm_rc print_notes(const struct notes *n, const char *place, char *buffer, size_t size,
                               size_t *ret_size, struct hm_err *err)
 {
@@ -90,7 +81,7 @@ static enum hm_rc print_notes(const struct notes *n, const char *place, char *bu
         return hm_fail(err, HM_BAD_INPUT, "the names of the standbys cannot be noted");
     *ret_size = (size_t)length;
     length = snprintf(buffer + *ret_size, size - *ret_size, "sum=%016" PRIx64 "\n",
-                      checksum(buffer, *ret_size));
+                      bytes_sum(buffer, *ret_size));
     *ret_size += (size_t)length;
     return HM_OK;
 }
@@ -126,7 +117,7 @@ static bool is_sum_right(const char *text, size_t size)
 
     if (size < length)
         return false;
-    (void)snprintf(sum, sizeof sum, "sum=%016" PRIx64 "\n", checksum(text, size - length));
+    (void)snprintf(sum, sizeof sum, "sum=%016" PRIx64 "\n", bytes_sum(text, size - length));
     return strcmp(sum, text + size - length) == 0;
 }
 

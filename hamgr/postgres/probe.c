@@ -2,6 +2,7 @@
 #include "postgres/probe.h"
 
 #include "base/clock.h"
+#include "probe/procs.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -358,20 +359,6 @@ void postgres_look(struct service *s, waiters_told *then, void *ctx)
 
 /* --- the door -------------------------------------------------------------------------------- */
 
-static uint64_t read_boot_id(void)
-{
-    FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
-    uint64_t sum = 0xcbf29ce484222325u;
-    int c;
-
-    if (f == NULL)
-        return sum;
-    while ((c = getc(f)) != EOF)
-        sum = (sum ^ (uint64_t)c) * 0x100000001b3u;
-    (void)fclose(f); /* opened for reading: nothing can be lost */
-    return sum;
-}
-
 enum hm_rc probe_new(struct service *s, struct probe **ret, struct hm_err *err)
 {
     struct probe *p = calloc(1, sizeof *p);
@@ -382,7 +369,7 @@ enum hm_rc probe_new(struct service *s, struct probe **ret, struct hm_err *err)
     p->s = s;
     p->pidfd = -1;
     p->files.pidfd = -1;
-    p->boot_id = read_boot_id();
+    p->boot_id = procs_boot_id();
     probe_dir_init(p);
     p->tick = evtimer_new(s->config.base, on_tick, p);
     p->patience = evtimer_new(s->config.base, on_patience, p);

@@ -4,6 +4,8 @@
  * join more than is needed: it runs several times a second. */
 #include "postgres/probe.h"
 
+#include "base/bytes.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,11 +79,10 @@ const char *const probe_prepare_sql =
 
 const char *const probe_ask_sql = "EXECUTE hamgr_look";
 
-/* FNV-1a; never 0. */
+/* Never 0. */
 static uint64_t hash(uint64_t sum, const char *text)
 {
-    for (; *text != 0; text++)
-        sum = (sum ^ (unsigned char)*text) * 0x100000001b3u;
+    sum = bytes_sum_on(sum, text, strlen(text));
     return sum != 0 ? sum : 1;
 }
 

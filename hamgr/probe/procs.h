@@ -59,4 +59,7 @@ void procs_look_again(struct procs *p);
  * included. Asked after pidfd_open(), it says that the pidfd is of the process that was listed. */
 bool procs_is_same(pid_t pid, uint64_t started);
 
+/* A number for this boot of the machine: processes are numbered anew by the next one. */
+uint64_t procs_boot_id(void);
+
 #endif

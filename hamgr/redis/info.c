@@ -1,5 +1,6 @@
 #include "redis/info.h"
 
+#include "base/bytes.h"
 #include "core/record.h"
 
 #include <string.h>
@@ -309,15 +310,11 @@ bool info_is_whole(const struct info *info)
            (info->replica_offset == info->master_offset || info->master_offset == 0);
 }
 
-/* FNV-1a over 64 bits, and what every number of it goes through so that similar texts do not give
- * similar ones. */
+/* What every number goes through so that similar texts do not give similar ones. */
 static uint64_t hash(const char *text, uint64_t more)
 {
-    uint64_t sum = 0xcbf29ce484222325u;
+    uint64_t sum = bytes_sum(text, strlen(text)) ^ more * 0x9e3779b97f4a7c15u;
 
-    for (; *text != 0; text++)
-        sum = (sum ^ (unsigned char)*text) * 0x100000001b3u;
-    sum ^= more * 0x9e3779b97f4a7c15u;
     sum = (sum ^ (sum >> 30)) * 0xbf58476d1ce4e5b9u;
     sum = (sum ^ (sum >> 27)) * 0x94d049bb133111ebu;
     return sum ^ (sum >> 31);

@@ -2,6 +2,7 @@
 #include "redis/probe.h"
 
 #include "base/clock.h"
+#include "probe/procs.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -335,7 +336,7 @@ enum hm_rc redis_probe_new(struct service *s, struct hm_err *err)
     p->s = s;
     p->pidfd = -1;
     p->does_refuse = true;
-    p->boot_id = rnotes_boot_id();
+    p->boot_id = procs_boot_id();
     p->tick = evtimer_new(s->config.base, on_tick, p);
     p->patience = evtimer_new(s->config.base, on_patience, p);
     if (p->tick == NULL || p->patience == NULL)

@@ -1,6 +1,7 @@
 #include "redis/rnotes.h"
 
 #include "adapter/store.h"
+#include "base/bytes.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,23 +16,13 @@ enum { FILE_MAX = 512, PATH_BYTES = 512 };
     "hamgr redis copy 1\nrun_id=%s\nprocess=%" PRId64 " %" PRIu64 " %016" PRIx64                   \
     "\nrenewals=%" PRIu64 "\nis_half=%d\nwas_primary=%d\n"
 
-/* FNV-1a over 64 bits: a torn or edited file is found, nothing more is needed. */
-static uint64_t checksum(const char *text, size_t size)
-{
-    uint64_t sum = 0xcbf29ce484222325u;
-
-    for (size_t i = 0; i < size; i++)
-        sum = (sum ^ (unsigned char)text[i]) * 0x100000001b3u;
-    return sum;
-}
-
 static size_t print_notes(const struct rnotes *n, char text[FILE_MAX])
 {
     int size = snprintf(text, FILE_MAX, FORMAT, n->run_id, (int64_t)n->pid, n->started, n->boot_id,
                         n->renewals, n->is_half, n->was_primary);
 
     size += snprintf(text + size, (size_t)(FILE_MAX - size), "sum=%016" PRIx64 "\n",
-                     checksum(text, (size_t)size));
+                     bytes_sum(text, (size_t)size));
     return (size_t)size;
 }
 
@@ -102,15 +93,4 @@ enum hm_rc rnotes_save(const char *state_dir, const char *service, const struct 
     rc = store_replace(dir, name, text, size, err);
     (void)close(dir); /* opened for reading: nothing can be lost */
     return rc;
-}
-
-uint64_t rnotes_boot_id(void)
-{
-    char text[64] = "";
-    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
-
-    if (fd >= 0)
-        (void)close(fd); /* opened for reading: nothing can be lost */
-    return checksum(text, n > 0 ? (size_t)n : 0);
 }

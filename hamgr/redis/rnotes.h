@@ -25,7 +25,5 @@ enum hm_rc rnotes_load(const char *state_dir, const char *service, struct rnotes
                        struct hm_err *err) HM_MUST_CHECK;
 enum hm_rc rnotes_save(const char *state_dir, const char *service, const struct rnotes *n,
                        struct hm_err *err) HM_MUST_CHECK;
-/* A number for this boot of the machine. */
-uint64_t rnotes_boot_id(void);
 
 #endif

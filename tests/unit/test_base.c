@@ -1,6 +1,7 @@
 #include "base/base.h"
 #include "tests/cm.h"
 
+#include "base/bytes.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/prng.h"
@@ -29,6 +30,16 @@ static void a_time_to_wait_is_never_negative(void **state)
     assert_int_equal(clock_timeval(2345).tv_usec, 345000);
     assert_int_equal(clock_timeval(-1).tv_sec, 0);
     assert_int_equal(clock_timeval(-1).tv_usec, 0);
+}
+
+/* They stand in files. */
+static void a_sum_stays_what_it_is(void **state)
+{
+    (void)state;
+    assert_true(bytes_sum("", 0) == BYTES_SUM_BEGIN);
+    assert_true(bytes_sum("a", 1) == 0xaf63dc4c8601ec8cu);
+    assert_true(bytes_sum("foobar", 6) == 0x85944171f73967e8u);
+    assert_true(bytes_sum_on(bytes_sum("foo", 3), "bar", 3) == bytes_sum("foobar", 6));
 }
 
 static void an_array_knows_its_length(void **state)
@@ -158,6 +169,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_earlier_and_the_later_moment_are_found),
         cmocka_unit_test(a_time_to_wait_is_never_negative),
+        cmocka_unit_test(a_sum_stays_what_it_is),
         cmocka_unit_test(an_array_knows_its_length),
         cmocka_unit_test(a_bug_ends_the_program_and_says_where),
         cmocka_unit_test(where_there_is_no_bug_nothing_happens),

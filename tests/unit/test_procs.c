@@ -1,6 +1,8 @@
 /* Real processes that call themselves `postgres`, in a directory of their own. */
 #include "probe/procs.h"
 
+#include "base/bytes.h"
+
 #include "tests/cm.h"
 
 #include <errno.h>
@@ -354,6 +356,13 @@ static void what_is_in_the_cgroup_belongs_whatever_its_name(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_place, clear_place)
 
+static void a_boot_has_one_number(void **state)
+{
+    (void)state;
+    assert_true(procs_boot_id() == procs_boot_id());
+    assert_true(procs_boot_id() != BYTES_SUM_BEGIN); /* the sum of nothing */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -374,6 +383,7 @@ int main(void)
         TEST(a_moved_directory_has_its_processes_still),
         TEST(a_process_keeps_its_start_time),
         TEST(what_is_in_the_cgroup_belongs_whatever_its_name),
+        cmocka_unit_test(a_boot_has_one_number),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
