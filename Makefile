@@ -126,8 +126,8 @@ build/$(1)/sim: $$(SIM_OBJ.$(1)) build/$(1)/libhamgr.a build/$(1)/sources
 	$(SAY) LINK $$@
 	$(Q)$(call LINK,$(1)) -o $$@ $$(filter %.o %.a,$$^) $$(CMOCKA) $(LIBS)
 
-build/$(1)/probe-client: build/$(1)/obj/tests/system/client.o
-build/$(1)/probe-redis: build/$(1)/obj/tests/system/redis_client.o
+build/$(1)/probe-client: build/$(1)/obj/tests/system/client.o build/$(1)/obj/tests/system/measure.o
+build/$(1)/probe-redis: build/$(1)/obj/tests/system/redis_client.o build/$(1)/obj/tests/system/measure.o
 build/$(1)/client-hiredis: build/$(1)/obj/tests/clients/hiredis.o
 build/$(1)/probe-client build/$(1)/probe-redis build/$(1)/client-hiredis:
 	$(SAY) LINK $$@

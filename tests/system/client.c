@@ -13,17 +13,11 @@
  *     open TIME HOST              connected, and writable as far as was asked
  *     trouble TIME HOST TEXT      a connection was given up or an INSERT was refused
  * Ends on SIGTERM or SIGINT. Exit codes: 0, or 2 for a wrong command line. */
-#include <errno.h>
-#include <getopt.h>
+#include "tests/system/measure.h"
+
 #include <inttypes.h>
 #include <libpq-fe.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum {
     HOSTS_MAX = 8,
@@ -47,7 +41,7 @@ struct attempt {
 };
 
 struct host {
-    char name[32];
+    char name[MEASURE_NAME_SIZE];
     char conninfo[256];
     int64_t next_us;  /* of the next attempt */
     int64_t limit_us; /* for each */
@@ -55,12 +49,7 @@ struct host {
 };
 
 struct client {
-    int id;
-    int64_t interval_us;
-    int64_t patience_us; /* 0: for ever */
-    bool is_pinned;
-    const char *port;
-    FILE *log;
+    struct measure m;
     int hosts_n;
     struct host host[HOSTS_MAX];
 
@@ -71,36 +60,7 @@ struct client {
     int64_t number;   /* of the newest INSERT */
     int64_t sent_us;
     int64_t due_us; /* of the next one */
-
-    int64_t acks_n;
-    int64_t last_ack_us;
-    int64_t longest_us; /* between two acknowledgements */
-    int64_t troubles_n;
 };
-
-static volatile sig_atomic_t is_over;
-
-static void on_signal(int signo)
-{
-    (void)signo;
-    is_over = 1;
-}
-
-static int64_t now_us(void)
-{
-    struct timespec t;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &t); /* cannot fail for this clock */
-    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
-static void note_trouble(struct client *c, const struct host *h, const char *text)
-{
-    c->troubles_n++;
-    fprintf(c->log, "trouble %" PRId64 " %s %.*s\n", now_us(), h->name, (int)strcspn(text, "\n"),
-            text);
-    (void)fflush(c->log); /* whoever reads the log sees what is missing */
-}
 
 static void attempt_drop(struct attempt *a)
 {
@@ -119,7 +79,7 @@ static void drop_attempts(struct client *c)
 /* Gives up the connection that is used; the race begins at once. */
 static void leave(struct client *c, const char *why)
 {
-    note_trouble(c, c->at, why);
+    measure_trouble(&c->m, c->at->name, why);
     PQfinish(c->conn);
     c->conn = NULL;
     c->is_waiting = false;
@@ -137,9 +97,8 @@ static void settle(struct client *c, struct host *h, struct attempt *a)
     for (int i = 0; i < c->hosts_n; i++)
         c->host[i].limit_us = ATTEMPT_LIMIT_US;
     c->is_waiting = false;
-    c->due_us = now_us();
-    fprintf(c->log, "open %" PRId64 " %s\n", now_us(), h->name);
-    (void)fflush(c->log); /* as above */
+    c->due_us = measure_now_us();
+    measure_open(&c->m, h->name);
 }
 
 static void attempt_start(struct host *h, int64_t now)
@@ -164,12 +123,12 @@ static void attempt_start(struct host *h, int64_t now)
 static void attempt_failed(struct host *h, struct attempt *a)
 {
     attempt_drop(a);
-    h->next_us = now_us() + AGAIN_AFTER_US;
+    h->next_us = measure_now_us() + AGAIN_AFTER_US;
 }
 
 static void attempt_connected(struct client *c, struct host *h, struct attempt *a)
 {
-    if (c->is_pinned) {
+    if (c->m.is_pinned) {
         settle(c, h, a);
         return;
     }
@@ -229,26 +188,15 @@ static void attempt_go_on(struct client *c, struct host *h, struct attempt *a)
     }
 }
 
-static void note_ack(struct client *c)
-{
-    int64_t now = now_us();
-
-    fprintf(c->log, "ack %" PRId64 " %s %" PRId64 "\n", now, c->at->name, c->number);
-    (void)fflush(c->log); /* as above */
-    if (c->acks_n++ > 0 && now - c->last_ack_us > c->longest_us)
-        c->longest_us = now - c->last_ack_us;
-    c->last_ack_us = now;
-}
-
 static void send_next(struct client *c, int64_t now)
 {
     char sql[128];
 
     c->number++;
     (void)snprintf(sql, sizeof sql, "INSERT INTO hamgr_probe (client, n) VALUES (%d, %" PRId64 ")",
-                   c->id, c->number); /* always fits */
+                   c->m.id, c->number); /* always fits */
     c->sent_us = now;
-    c->due_us = now + c->interval_us;
+    c->due_us = now + c->m.interval_us;
     c->was_refused = false;
     if (!PQsendQuery(c->conn, sql)) {
         leave(c, PQerrorMessage(c->conn));
@@ -271,16 +219,16 @@ static void hear(struct client *c)
         if (!r)
             break;
         if (PQresultStatus(r) == PGRES_COMMAND_OK) {
-            note_ack(c);
+            measure_ack(&c->m, c->at->name, c->number);
         } else {
-            note_trouble(c, c->at, PQresultErrorMessage(r));
+            measure_trouble(&c->m, c->at->name, PQresultErrorMessage(r));
             c->was_refused = true;
         }
         PQclear(r);
     }
     if (PQstatus(c->conn) == CONNECTION_BAD)
         leave(c, "the server closed the connection");
-    else if (!PQisBusy(c->conn) && c->was_refused && !c->is_pinned)
+    else if (!PQisBusy(c->conn) && c->was_refused && !c->m.is_pinned)
         leave(c, "refused");
     else if (!PQisBusy(c->conn))
         c->is_waiting = false;
@@ -322,13 +270,13 @@ static int64_t turn_used(struct client *c, int64_t now)
         return now;
     if (!c->is_waiting)
         return c->due_us;
-    if (c->patience_us == 0)
+    if (c->m.patience_us == 0)
         return now + 1000000;
-    if (c->sent_us + c->patience_us <= now) {
+    if (c->sent_us + c->m.patience_us <= now) {
         leave(c, "no answer in time");
         return now;
     }
-    return c->sent_us + c->patience_us;
+    return c->sent_us + c->m.patience_us;
 }
 
 /* What poll() said about one descriptor, and whose it is; the attempt is NULL for the used one. */
@@ -359,20 +307,17 @@ static nfds_t gather(struct client *c, struct pollfd *fds, struct ready *who)
     return n;
 }
 
-static void run(struct client *c, const sigset_t *during_wait)
+static void run(struct client *c)
 {
     struct pollfd fds[POLLS_MAX];
     struct ready who[POLLS_MAX];
 
-    while (!is_over) {
-        int64_t now = now_us();
+    while (!measure_is_over()) {
+        int64_t now = measure_now_us();
         int64_t next = c->conn ? turn_used(c, now) : turn_race(c, now);
         nfds_t n = gather(c, fds, who);
-        struct timespec wait = { 0, 0 };
 
-        if (next > now)
-            wait = (struct timespec){ (next - now) / 1000000, (next - now) % 1000000 * 1000 };
-        if (ppoll(fds, n, &wait, during_wait) <= 0)
+        if (measure_wait(fds, n, now, next) <= 0)
             continue;
         for (nfds_t i = 0; i < n; i++) {
             if (fds[i].revents == 0)
@@ -390,88 +335,35 @@ static void run(struct client *c, const sigset_t *during_wait)
 static bool add_host(struct client *c, const char *arg)
 {
     struct host *h = &c->host[c->hosts_n];
-    const char *equals = strchr(arg, '=');
+    const char *address;
 
-    if (!equals || c->hosts_n == HOSTS_MAX || (size_t)(equals - arg) >= sizeof h->name)
+    if (c->hosts_n == HOSTS_MAX || !measure_split(arg, h->name, &address))
         return false;
-    (void)snprintf(h->name, sizeof h->name, "%.*s", (int)(equals - arg), arg); /* checked above */
     (void)snprintf(h->conninfo, sizeof h->conninfo, /* a cut one would be refused by libpq */
-                   "hostaddr=%s port=%s user=postgres dbname=postgres sslmode=disable "
+                   "hostaddr=%s port=%u user=postgres dbname=postgres sslmode=disable "
                    "gssencmode=disable application_name=probe",
-                   equals + 1, c->port);
+                   address, c->m.port);
     h->limit_us = ATTEMPT_LIMIT_US;
     c->hosts_n++;
     return true;
 }
 
-static bool read_options(struct client *c, int argc, char **argv)
-{
-    static const struct option known[] = {
-        { "log", required_argument, NULL, 'l' },
-        { "id", required_argument, NULL, 'i' },
-        { "interval-ms", required_argument, NULL, 'n' },
-        { "port", required_argument, NULL, 'p' },
-        { "patience-ms", required_argument, NULL, 'w' },
-        { "only", no_argument, NULL, 'o' },
-        { NULL, 0, NULL, 0 },
-    };
-    int o;
-
-    while ((o = getopt_long(argc, argv, "", known, NULL)) != -1) {
-        switch (o) {
-        case 'l':
-            c->log = fopen(optarg, "we");
-            break;
-        case 'i':
-            c->id = atoi(optarg);
-            break;
-        case 'n':
-            c->interval_us = atoi(optarg) * (int64_t)1000;
-            break;
-        case 'p':
-            c->port = optarg;
-            break;
-        case 'w':
-            c->patience_us = atoi(optarg) * (int64_t)1000;
-            break;
-        case 'o':
-            c->is_pinned = true;
-            break;
-        default:
-            return false;
-        }
-    }
-    for (; optind < argc; optind++)
-        if (!add_host(c, argv[optind]))
-            return false;
-    return c->log && c->hosts_n > 0 && (!c->is_pinned || c->hosts_n == 1);
-}
-
 int main(int argc, char **argv)
 {
-    static struct client c = { .interval_us = 10000, .patience_us = 200000, .port = "5432" };
-    const struct sigaction stop = { .sa_handler = on_signal };
-    sigset_t blocked, during_wait;
+    static struct client c = { .m = { .interval_us = 10000, .patience_us = 200000, .port = 5432 } };
+    int at = measure_options(&c.m, argc, argv, false);
 
-    if (!read_options(&c, argc, argv)) {
-        fprintf(stderr, "usage: probe-client --log FILE --id N [--interval-ms N] [--patience-ms N] "
-                        "[--only] [--port N] NAME=ADDRESS...\n");
+    if (at < 0)
         return 2;
-    }
-    /* The signals come only while ppoll() waits, so that none is missed between test and wait. */
-    (void)sigemptyset(&blocked);
-    (void)sigaddset(&blocked, SIGTERM);
-    (void)sigaddset(&blocked, SIGINT);
-    (void)sigprocmask(SIG_BLOCK, &blocked, &during_wait); /* cannot fail with these arguments */
-    (void)sigaction(SIGTERM, &stop, NULL);
-    (void)sigaction(SIGINT, &stop, NULL);
-    (void)signal(SIGPIPE, SIG_IGN);
-    run(&c, &during_wait);
-
-    printf("acknowledged=%" PRId64 " longest_gap_ms=%.1f troubles=%" PRId64 "\n", c.acks_n,
-           (double)c.longest_us / 1000.0, c.troubles_n);
+    for (; at < argc; at++)
+        if (!add_host(&c, argv[at])) {
+            fprintf(stderr, "'%s' is no NAME=ADDRESS, or one too many\n", argv[at]);
+            return 2;
+        }
+    measure_catch_signals();
+    run(&c);
+    measure_report(&c.m);
     drop_attempts(&c);
     PQfinish(c.conn);
-    (void)fclose(c.log); /* every line was flushed */
     return 0;
 }

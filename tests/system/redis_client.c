@@ -15,20 +15,15 @@
  *     open TIME HOST               connected, and a master as far as was asked
  *     trouble TIME HOST TEXT       a connection was given up or a write was refused
  * Ends on SIGTERM or SIGINT. Exit codes: 0, or 2 for a wrong command line. */
+#include "tests/system/measure.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
-#include <getopt.h>
 #include <hiredis/hiredis.h>
 #include <inttypes.h>
 #include <netinet/tcp.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -56,20 +51,14 @@ struct attempt {
 };
 
 struct host {
-    char name[32];
+    char name[MEASURE_NAME_SIZE];
     struct sockaddr_in address;
     int64_t next_us; /* of the next attempt */
     struct attempt attempt[ATTEMPTS_MAX];
 };
 
 struct client {
-    int id;
-    int wait; /* for so many others; 0: for nobody */
-    int64_t interval_us;
-    int64_t patience_us; /* 0: for ever */
-    bool is_pinned;
-    uint16_t port;
-    FILE *log;
+    struct measure m;
     int hosts_n;
     struct host host[HOSTS_MAX];
 
@@ -80,36 +69,7 @@ struct client {
     int64_t sent_us;
     int64_t due_us; /* of the next one */
     bool was_taken; /* the newest write */
-
-    int64_t acks_n;
-    int64_t last_ack_us;
-    int64_t longest_us; /* between two acknowledgements */
-    int64_t troubles_n;
 };
-
-static volatile sig_atomic_t is_over;
-
-static void on_signal(int signo)
-{
-    (void)signo;
-    is_over = 1;
-}
-
-static int64_t now_us(void)
-{
-    struct timespec t;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &t); /* cannot fail for this clock */
-    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
-static void note_trouble(struct client *c, const struct host *h, const char *text)
-{
-    c->troubles_n++;
-    fprintf(c->log, "trouble %" PRId64 " %s %.*s\n", now_us(), h->name, (int)strcspn(text, "\r\n"),
-            text);
-    (void)fflush(c->log); /* whoever reads the log sees what is missing */
-}
 
 /* --- connections ----------------------------------------------------------------------------- */
 
@@ -179,7 +139,7 @@ static void drop_attempts(struct client *c)
 /* Gives up the connection that is used; the race begins at once. */
 static void leave(struct client *c, const char *why)
 {
-    note_trouble(c, c->at, why);
+    measure_trouble(&c->m, c->at->name, why);
     link_close(&c->link);
     c->waiting_n = 0;
     for (int i = 0; i < c->hosts_n; i++)
@@ -194,9 +154,8 @@ static void settle(struct client *c, struct host *h, struct attempt *a)
     *a = (struct attempt){ .link.fd = -1 };
     drop_attempts(c);
     c->waiting_n = 0;
-    c->due_us = now_us();
-    fprintf(c->log, "open %" PRId64 " %s\n", now_us(), h->name);
-    (void)fflush(c->log); /* as above */
+    c->due_us = measure_now_us();
+    measure_open(&c->m, h->name);
 }
 
 static void attempt_start(struct host *h, int64_t now)
@@ -218,7 +177,7 @@ static void attempt_start(struct host *h, int64_t now)
 static void attempt_failed(struct host *h, struct attempt *a)
 {
     attempt_drop(a);
-    h->next_us = now_us() + AGAIN_AFTER_US;
+    h->next_us = measure_now_us() + AGAIN_AFTER_US;
 }
 
 static bool is_master(const redisReply *r)
@@ -239,7 +198,7 @@ static void attempt_go_on(struct client *c, struct host *h, struct attempt *a)
 
         if (getsockopt(a->link.fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0)
             attempt_failed(h, a);
-        else if (c->is_pinned)
+        else if (c->m.is_pinned)
             settle(c, h, a);
         else if (link_send(&a->link, "ROLE\r\n"))
             a->is_asking = true;
@@ -264,35 +223,19 @@ static void attempt_go_on(struct client *c, struct host *h, struct attempt *a)
 
 /* --- the writes ------------------------------------------------------------------------------ */
 
-static void note(struct client *c, const char *what)
-{
-    fprintf(c->log, "%s %" PRId64 " %s %" PRId64 "\n", what, now_us(), c->at->name, c->number);
-    (void)fflush(c->log); /* as above */
-}
-
-static void note_ack(struct client *c)
-{
-    int64_t now = now_us();
-
-    note(c, "ack");
-    if (c->acks_n++ > 0 && now - c->last_ack_us > c->longest_us)
-        c->longest_us = now - c->last_ack_us;
-    c->last_ack_us = now;
-}
-
 static void send_next(struct client *c, int64_t now)
 {
     char text[160];
     int n;
 
     c->number++;
-    n = snprintf(text, sizeof text, "SADD hamgr_probe:%d %" PRId64 "\r\n", c->id, c->number);
-    if (c->wait > 0) /* both always fit */
-        (void)snprintf(text + n, sizeof text - (size_t)n, "WAIT %d %d\r\n", c->wait,
-                       c->patience_us > 0 ? WAIT_MS : WAIT_LONG_MS);
+    n = snprintf(text, sizeof text, "SADD hamgr_probe:%d %" PRId64 "\r\n", c->m.id, c->number);
+    if (c->m.wait > 0) /* both always fit */
+        (void)snprintf(text + n, sizeof text - (size_t)n, "WAIT %d %d\r\n", c->m.wait,
+                       c->m.patience_us > 0 ? WAIT_MS : WAIT_LONG_MS);
     c->sent_us = now;
-    c->due_us = now + c->interval_us;
-    c->waiting_n = c->wait > 0 ? 2 : 1;
+    c->due_us = now + c->m.interval_us;
+    c->waiting_n = c->m.wait > 0 ? 2 : 1;
     c->was_taken = false;
     if (!link_send(&c->link, text))
         leave(c, "cannot send");
@@ -307,23 +250,24 @@ static bool is_reason_to_leave(const char *error)
 /* False: the connection was given up. */
 static bool take_reply(struct client *c, const redisReply *r)
 {
-    bool is_write = c->waiting_n == (c->wait > 0 ? 2 : 1);
+    bool is_write = c->waiting_n == (c->m.wait > 0 ? 2 : 1);
 
     if (c->waiting_n == 0)
         return true; /* nobody asked */
     c->waiting_n--;
     if (r->type == REDIS_REPLY_ERROR) {
-        if (!c->is_pinned && is_reason_to_leave(r->str)) {
+        if (!c->m.is_pinned && is_reason_to_leave(r->str)) {
             leave(c, r->str);
             return false;
         }
-        note_trouble(c, c->at, r->str);
+        measure_trouble(&c->m, c->at->name, r->str);
     } else if (is_write) {
         c->was_taken = true;
-        note_ack(c);
-        c->sent_us = now_us() + WAIT_MS * 1000; /* WAIT may last, and its time-out is coarse */
-    } else if (c->was_taken && r->type == REDIS_REPLY_INTEGER && r->integer >= c->wait) {
-        note(c, "confirmed");
+        measure_ack(&c->m, c->at->name, c->number);
+        c->sent_us =
+            measure_now_us() + WAIT_MS * 1000; /* WAIT may last, and its time-out is coarse */
+    } else if (c->was_taken && r->type == REDIS_REPLY_INTEGER && r->integer >= c->m.wait) {
+        measure_note(&c->m, "confirmed", c->at->name, c->number);
     }
     return true;
 }
@@ -378,13 +322,13 @@ static int64_t turn_used(struct client *c, int64_t now)
         return now;
     if (c->waiting_n == 0)
         return c->due_us;
-    if (c->patience_us == 0)
+    if (c->m.patience_us == 0)
         return now + 1000000;
-    if (c->sent_us + c->patience_us <= now) {
+    if (c->sent_us + c->m.patience_us <= now) {
         leave(c, "no answer in time");
         return now;
     }
-    return c->sent_us + c->patience_us;
+    return c->sent_us + c->m.patience_us;
 }
 
 /* Whose descriptor poll() spoke of; the attempt is NULL for the used one. */
@@ -415,20 +359,17 @@ static nfds_t gather(struct client *c, struct pollfd *fds, struct ready *who)
     return n;
 }
 
-static void run(struct client *c, const sigset_t *during_wait)
+static void run(struct client *c)
 {
     struct pollfd fds[POLLS_MAX];
     struct ready who[POLLS_MAX];
 
-    while (!is_over) {
-        int64_t now = now_us();
+    while (!measure_is_over()) {
+        int64_t now = measure_now_us();
         int64_t next = c->link.fd >= 0 ? turn_used(c, now) : turn_race(c, now);
         nfds_t n = gather(c, fds, who);
-        struct timespec wait = { 0, 0 };
 
-        if (next > now)
-            wait = (struct timespec){ (next - now) / 1000000, (next - now) % 1000000 * 1000 };
-        if (ppoll(fds, n, &wait, during_wait) <= 0)
+        if (measure_wait(fds, n, now, next) <= 0)
             continue;
         for (nfds_t i = 0; i < n; i++) {
             if (fds[i].revents == 0)
@@ -448,97 +389,35 @@ static void run(struct client *c, const sigset_t *during_wait)
 static bool add_host(struct client *c, const char *arg)
 {
     struct host *h = &c->host[c->hosts_n];
-    const char *equals = strchr(arg, '=');
+    const char *address;
 
-    if (!equals || c->hosts_n == HOSTS_MAX || (size_t)(equals - arg) >= sizeof h->name)
+    if (c->hosts_n == HOSTS_MAX || !measure_split(arg, h->name, &address))
         return false;
-    (void)snprintf(h->name, sizeof h->name, "%.*s", (int)(equals - arg), arg); /* checked above */
     h->address.sin_family = AF_INET;
-    h->address.sin_port = htons(c->port);
+    h->address.sin_port = htons(c->m.port);
     for (int k = 0; k < ATTEMPTS_MAX; k++)
         h->attempt[k].link.fd = -1;
     c->hosts_n++;
-    return inet_pton(AF_INET, equals + 1, &h->address.sin_addr) == 1;
-}
-
-static bool read_option(struct client *c, int option)
-{
-    switch (option) {
-    case 'l':
-        c->log = fopen(optarg, "we");
-        return true;
-    case 'i':
-        c->id = atoi(optarg);
-        return true;
-    case 'n':
-        c->interval_us = atoi(optarg) * (int64_t)1000;
-        return true;
-    case 'p':
-        c->port = (uint16_t)atoi(optarg);
-        return true;
-    case 'w':
-        c->patience_us = atoi(optarg) * (int64_t)1000;
-        return true;
-    case 'k':
-        c->wait = atoi(optarg);
-        return true;
-    case 'o':
-        c->is_pinned = true;
-        return true;
-    default:
-        return false;
-    }
-}
-
-static bool read_options(struct client *c, int argc, char **argv)
-{
-    static const struct option known[] = {
-        { "log", required_argument, NULL, 'l' },
-        { "id", required_argument, NULL, 'i' },
-        { "interval-ms", required_argument, NULL, 'n' },
-        { "port", required_argument, NULL, 'p' },
-        { "patience-ms", required_argument, NULL, 'w' },
-        { "wait", required_argument, NULL, 'k' },
-        { "only", no_argument, NULL, 'o' },
-        { NULL, 0, NULL, 0 },
-    };
-    int o;
-
-    while ((o = getopt_long(argc, argv, "", known, NULL)) != -1)
-        if (!read_option(c, o))
-            return false;
-    for (; optind < argc; optind++)
-        if (!add_host(c, argv[optind]))
-            return false;
-    return c->log && c->hosts_n > 0 && (!c->is_pinned || c->hosts_n == 1);
+    return inet_pton(AF_INET, address, &h->address.sin_addr) == 1;
 }
 
 int main(int argc, char **argv)
 {
-    static struct client c = {
-        .interval_us = 10000, .patience_us = 200000, .port = 6379, .link.fd = -1
-    };
-    const struct sigaction stop = { .sa_handler = on_signal };
-    sigset_t blocked, during_wait;
+    static struct client c = { .m = { .interval_us = 10000, .patience_us = 200000, .port = 6379 },
+                               .link.fd = -1 };
+    int at = measure_options(&c.m, argc, argv, true);
 
-    if (!read_options(&c, argc, argv)) {
-        fprintf(stderr, "usage: probe-redis --log FILE --id N [--interval-ms N] [--patience-ms N] "
-                        "[--only] [--wait K] [--port N] NAME=ADDRESS...\n");
+    if (at < 0)
         return 2;
-    }
-    /* The signals come only while ppoll() waits, so that none is missed between test and wait. */
-    (void)sigemptyset(&blocked);
-    (void)sigaddset(&blocked, SIGTERM);
-    (void)sigaddset(&blocked, SIGINT);
-    (void)sigprocmask(SIG_BLOCK, &blocked, &during_wait); /* cannot fail with these arguments */
-    (void)sigaction(SIGTERM, &stop, NULL);
-    (void)sigaction(SIGINT, &stop, NULL);
-    run(&c, &during_wait);
-
-    printf("acknowledged=%" PRId64 " longest_gap_ms=%.1f troubles=%" PRId64 "\n", c.acks_n,
-           (double)c.longest_us / 1000.0, c.troubles_n);
+    for (; at < argc; at++)
+        if (!add_host(&c, argv[at])) {
+            fprintf(stderr, "'%s' is no NAME=ADDRESS, or one too many\n", argv[at]);
+            return 2;
+        }
+    measure_catch_signals();
+    run(&c);
+    measure_report(&c.m);
     drop_attempts(&c);
     link_close(&c.link);
-    (void)fclose(c.log); /* every line was flushed */
     return 0;
 }

@@ -164,9 +164,6 @@ class Server:
 
     # --- what the clients wrote --------------------------------------------------------------------
 
-    def prepare(self):
-        """Nothing: a set is made by the first number in it."""
-
     def numbers(self, client):
         return {int(n) for n in self.ask('SMEMBERS', f'hamgr_probe:{client}', timeout=30)}
 
