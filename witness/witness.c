@@ -1,5 +1,6 @@
 #include "witness/witness.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <stdio.h>
@@ -83,15 +84,13 @@ static void on_round(evutil_socket_t fd, short what, void *arg)
 {
     struct witness *s = arg;
     struct timeval next;
-    hm_ms ms;
 
     (void)fd;
     (void)what;
     if (s->is_ready_told)
         clusters_retry(s->clusters);
     tell_systemd(s);
-    ms = round_ms(s);
-    next = (struct timeval){ .tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000 };
+    next = clock_timeval(round_ms(s));
     if (event_add(s->round, &next) != 0)
         log_error("no_timer next=\"restart hamgr-witness\"");
 }

@@ -55,7 +55,7 @@ struct ad_fence {
 
 static void arm(struct ad_fence *f, hm_ms in_ms)
 {
-    struct timeval tv = { .tv_sec = in_ms / 1000, .tv_usec = in_ms % 1000 * 1000 };
+    struct timeval tv = clock_timeval(in_ms);
 
     if (evtimer_add(f->timer, &tv) != 0)
         log_error("fence service=%s: no timer", f->service);

@@ -59,7 +59,7 @@ static void take_step(struct slots *l);
 
 static void arm(struct event *timer, hm_ms ms)
 {
-    const struct timeval tv = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };
+    const struct timeval tv = clock_timeval(ms);
 
     (void)evtimer_add(timer, &tv); /* no memory: slots are kept, and PostgreSQL limits them */
 }

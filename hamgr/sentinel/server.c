@@ -25,7 +25,7 @@ uint64_t server_us(void)
 
 static void after(struct event *timer, long ms)
 {
-    const struct timeval wait = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };
+    const struct timeval wait = clock_timeval(ms);
 
     (void)event_add(timer, &wait); /* fails only without memory */
 }
