@@ -25,8 +25,8 @@ enum {
     CONTROL_NEEDED_TIMELINE_AT = 144,
     CONTROL_PAGE_AT = 224,
     CONTROL_SEGMENT_AT = 228,
-    CONTROL_CRC_AT = 288, /* version 1300: PostgreSQL 13 to 17 */
-    CONTROL_CRC_AT_18 = 292,
+    CONTROL_CRC_AT = 288, /* versions 1300 and 1700: PostgreSQL 13 to 16, and 17 */
+    CONTROL_CRC_AT_18 = 292, /* version 1800 */
     CONTROL_READ = 512,
     TEXT_MAX = 16384,
 };
@@ -53,6 +53,7 @@ static bool is_whole(const unsigned char *raw)
 {
     switch (raw_u32(raw + CONTROL_VERSION_AT)) {
     case 1300:
+    case 1700:
         return crc_32c(0, raw, CONTROL_CRC_AT) == raw_u32(raw + CONTROL_CRC_AT);
     case 1800:
         return crc_32c(0, raw, CONTROL_CRC_AT_18) == raw_u32(raw + CONTROL_CRC_AT_18);

@@ -3,7 +3,11 @@
 #include "postgres/crc.h"
 #include "tests/cm.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 /* Whole logs are read in tests/pg/test_pg_probe_log.c: real servers write them, and say themselves
  * where they end. */
@@ -85,6 +89,51 @@ static void what_is_no_control_file_is_refused(void **state)
     assert_int_equal(wal_read_control("/nonexistent", &c, &err), HM_FAILED);
 }
 
+/* Writes a control file of that version, whose checksum is at crc_at; can it be read? */
+static bool is_read(uint32_t version, size_t crc_at)
+{
+    static const uint32_t page = 8192, segment = 16u << 20;
+    char dir[] = "/tmp/hamgr-wal-XXXXXX", path[64];
+    unsigned char raw[8192] = { 0 };
+    struct wal_control c;
+    struct hm_err err;
+    enum hm_rc rc;
+    uint32_t crc;
+    FILE *f;
+
+    memcpy(raw + 8, &version, sizeof version);
+    memcpy(raw + 224, &page, sizeof page);
+    memcpy(raw + 228, &segment, sizeof segment);
+    crc = crc_32c(0, raw, crc_at);
+    memcpy(raw + crc_at, &crc, sizeof crc);
+    assert_non_null(mkdtemp(dir));
+    (void)snprintf(path, sizeof path, "%s/global", dir);
+    assert_int_equal(mkdir(path, 0700), 0);
+    (void)snprintf(path, sizeof path, "%s/global/pg_control", dir);
+    f = fopen(path, "we");
+    assert_non_null(f);
+    assert_int_equal(fwrite(raw, sizeof raw, 1, f), 1);
+    assert_int_equal(fclose(f), 0);
+    rc = wal_read_control(dir, &c, &err);
+    assert_int_equal(unlink(path), 0);
+    (void)snprintf(path, sizeof path, "%s/global", dir);
+    assert_int_equal(rmdir(path), 0);
+    assert_int_equal(rmdir(dir), 0);
+    assert_true(rc == HM_OK || rc == HM_BAD_INPUT);
+    return rc == HM_OK;
+}
+
+/* Where it is was seen in files of real servers, 15.20, 17.11 and others. */
+static void the_control_file_of_each_version_is_known(void **state)
+{
+    (void)state;
+    assert_true(is_read(1300, 288)); /* PostgreSQL 13 to 16 */
+    assert_true(is_read(1700, 288)); /* 17 */
+    assert_true(is_read(1800, 292)); /* 18 */
+    assert_false(is_read(1800, 288));
+    assert_false(is_read(1900, 292)); /* nobody knows */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -93,6 +142,7 @@ int main(void)
         cmocka_unit_test(a_first_timeline_has_no_history),
         cmocka_unit_test(a_garbled_history_is_refused),
         cmocka_unit_test(what_is_no_control_file_is_refused),
+        cmocka_unit_test(the_control_file_of_each_version_is_known),
     };
 
     return cmocka_run_group_tests_name("wal", tests, NULL, NULL);
