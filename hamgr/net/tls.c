@@ -89,9 +89,12 @@ enum hm_rc tls_context(tls_find *find, SSL_CTX **ret_ctx, struct hm_err *err)
         SSL_CTX_free(ctx);
         return hm_fail(err, HM_FAILED, "cannot set up TLS: %s", why != NULL ? why : "?");
     }
+    (void)SSL_CTX_set_options(ctx,
+                              SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
+#ifdef SSL_OP_IGNORE_UNEXPECTED_EOF /* OpenSSL 1.1.1 ignores it always */
     /* A peer that dies sends no farewell, and frames have their lengths: an end is just an end. */
-    (void)SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION |
-                                       SSL_OP_NO_RENEGOTIATION | SSL_OP_IGNORE_UNEXPECTED_EOF);
+    (void)SSL_CTX_set_options(ctx, SSL_OP_IGNORE_UNEXPECTED_EOF);
+#endif
     (void)SSL_CTX_clear_options(ctx, SSL_OP_ENABLE_MIDDLEBOX_COMPAT);
     (void)SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                                     SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
@@ -123,8 +126,10 @@ const char *tls_fault(unsigned long number)
     if (ERR_GET_LIB(number) != ERR_LIB_SSL)
         return NULL;
     switch (ERR_GET_REASON(number)) {
+#ifdef SSL_R_UNEXPECTED_EOF_WHILE_READING /* OpenSSL 1.1.1 has no such fault */
     case SSL_R_UNEXPECTED_EOF_WHILE_READING:
         return NULL;
+#endif
     case SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM: /* no key of ours was named, and we have no other */
     case SSL_R_NO_SHARED_CIPHER:
         return "it names no cluster that is known here";
@@ -133,6 +138,7 @@ const char *tls_fault(unsigned long number)
     case SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE:
         return "the other end does not know the cluster";
     case SSL_R_SSLV3_ALERT_ILLEGAL_PARAMETER:
+    case SSL_R_TLSV1_ALERT_DECRYPT_ERROR: /* the same, from OpenSSL 3.5 on */
         return "the other end has another key for the cluster";
     default:
         return ERR_reason_error_string(number);
