@@ -1,6 +1,7 @@
 #include "adapter/leftover.h"
 
 #include "base/clock.h"
+#include "base/kernel.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -11,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <unistd.h>
 
 enum { ENVIRONMENT_MAX = 256 << 10 };

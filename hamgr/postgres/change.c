@@ -2,13 +2,13 @@
 #include "postgres/op.h"
 
 #include "base/clock.h"
+#include "base/kernel.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <sys/types.h>
 #include <unistd.h>
 

@@ -2,13 +2,13 @@
 #include "postgres/probe.h"
 
 #include "base/clock.h"
+#include "base/kernel.h"
 #include "probe/procs.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <unistd.h>
 
 /* How long the server may take to answer before it is seen whether it is stopped. */

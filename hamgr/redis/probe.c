@@ -3,13 +3,13 @@
 
 #include "base/clock.h"
 #include "probe/procs.h"
+#include "base/kernel.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <unistd.h>
 
 /* How long the server may take to answer before it is looked at whether it runs at all. */
