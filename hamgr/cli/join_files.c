@@ -70,12 +70,17 @@ static enum hm_rc look_at_data(struct join *j, const struct settings_service *s,
 static enum hm_rc look_at_redis(struct join *j, const struct settings_service *s,
                                 struct hm_err *err)
 {
+    static const char *const programs[] = { "valkey-server", "redis-server" };
     char path[SETTINGS_PATH_MAX + 32];
 
-    (void)snprintf(path, sizeof path, "%s/redis-server",
-                   s->bin_dir[0] != '\0' ? s->bin_dir : "/usr/bin");
-    if (s->control == CONTROL_SYSTEMD || access(path, X_OK) == 0)
+    if (s->control == CONTROL_SYSTEMD)
         return HM_OK; /* the unit knows where its program is */
+    for (size_t i = 0; i < HM_ARRAY_LEN(programs); i++) {
+        (void)snprintf(path, sizeof path, "%s/%s", s->bin_dir[0] != '\0' ? s->bin_dir : "/usr/bin",
+                       programs[i]);
+        if (access(path, X_OK) == 0)
+            return HM_OK;
+    }
     set_next(j, "apt-get install redis-server, or set bin_dir");
     return hm_fail(err, HM_REFUSED, "'%s' is not there", path);
 }

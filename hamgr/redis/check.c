@@ -114,7 +114,7 @@ static void look_at_version(struct asking *a)
 
     f->is_ok =
         sscanf(version, "%d.%d", &major, &minor) == 2 && (major > 6 || (major == 6 && minor >= 2));
-    (void)snprintf(f->text, sizeof f->text, "%s", version);
+    (void)snprintf(f->text, sizeof f->text, "%s", a->s->facts.version);
     if (!f->is_ok)
         (void)snprintf(f->next, sizeof f->next, "upgrade to 6.2 or later, or to Valkey");
 }

@@ -110,15 +110,18 @@ static void server_exited(void *ctx, const struct child_end *end)
     fail_to_start(op, text);
 }
 
-/* An absolute path of the program, as systemd would find it. */
+/* An absolute path of the program, as systemd would find it: Redis, where it is there, else Valkey.
+ */
 static bool find_program(const struct settings_service *service, char *buffer, size_t size)
 {
+    static const char *const programs[] = { "redis-server", "valkey-server" };
     static const char *const dirs[] = { "/usr/bin", "/usr/local/bin" };
 
-    for (size_t i = 0; i < HM_ARRAY_LEN(dirs); i++) {
-        const char *dir = service->bin_dir[0] != 0 ? service->bin_dir : dirs[i];
+    for (size_t i = 0; i < HM_ARRAY_LEN(programs) * HM_ARRAY_LEN(dirs); i++) {
+        const char *dir = dirs[i % HM_ARRAY_LEN(dirs)];
 
-        (void)snprintf(buffer, size, "%s/redis-server", dir);
+        (void)snprintf(buffer, size, "%s/%s", service->bin_dir[0] != 0 ? service->bin_dir : dir,
+                       programs[i / HM_ARRAY_LEN(dirs)]);
         if (access(buffer, X_OK) == 0)
             return true;
     }
@@ -149,7 +152,7 @@ static void spawn(struct redis_op *op)
     struct hm_err err;
 
     if (!find_program(service, program, sizeof program)) {
-        rop_fail(op, "no program 'redis-server' found: set bin_dir");
+        rop_fail(op, "no program 'redis-server' or 'valkey-server' found: set bin_dir");
         return;
     }
     /* For a start by hand it is there, too; run_dir is in memory: this does not wait for a disk. */

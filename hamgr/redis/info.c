@@ -116,6 +116,8 @@ static void take_server(struct reading *r, const char *key, const char *value)
 
     if (is_text(key, "redis_version")) {
         note(r, HAS_VERSION, take_text(value, i->version, sizeof i->version));
+    } else if (is_text(key, "valkey_version")) {
+        (void)take_text(value, i->valkey, sizeof i->valkey);
     } else if (is_text(key, "run_id")) {
         note(r, HAS_RUN_ID, take_id(value, i->run_id));
     } else if (is_text(key, "process_id") && take_u64(value, INT32_MAX, &number) && number > 0) {

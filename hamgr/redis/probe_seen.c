@@ -221,7 +221,10 @@ static void see_names(const struct service *s, const struct info *i, struct copy
 
 static void see_facts(struct service *s, const struct info *i)
 {
-    (void)snprintf(s->facts.version, sizeof s->facts.version, "%s", i->version);
+    if (i->valkey[0] != 0)
+        (void)snprintf(s->facts.version, sizeof s->facts.version, "%.14s (Valkey)", i->valkey);
+    else
+        (void)snprintf(s->facts.version, sizeof s->facts.version, "%s", i->version);
     memset(s->facts.replay, 0, sizeof s->facts.replay);
     if (!i->is_master && s->self < HM_MEMBERS_MAX && !s->notes.is_half) /* it applies at once */
         s->facts.replay[s->self] = (struct service_replay){ .is_known = true,

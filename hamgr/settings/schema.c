@@ -270,7 +270,7 @@ const struct setting schema[] = {
       .help = "The server's configuration. hamgr never writes it; its last line must be `include "
               "RUN_DIR/redis-NAME.conf`, with this service's name." },
     { REDIS("bin_dir", TYPE_PATH), FIELD(settings_service, bin_dir), .otherwise = "/usr/bin",
-      .example = "/usr/local/bin", .help = "Where redis-server is." },
+      .example = "/usr/local/bin", .help = "Where redis-server is, or valkey-server." },
     { REDIS("socket", TYPE_PATH), FIELD(settings_service, socket), RANGE(0, SOCKET_MAX),
       .example = "/run/redis/redis-server.sock",
       .help = "What redis.conf calls `unixsocket`. hamgrd connects by it, because a closed gate holds back TCP, "

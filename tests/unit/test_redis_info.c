@@ -132,6 +132,7 @@ static void valkey_speaks_the_same(void **state)
                       "redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.0.1\r\n"
                       "process_id:7\r\nrun_id:382b67dff71a71ab868a0c22779e2f259fb4776e\r\n"));
     assert_string_equal(info.version, "7.2.4");
+    assert_string_equal(info.valkey, "8.0.1");
 }
 
 /* --- what is not there, and what is too much ---------------------------------------------------
