@@ -191,8 +191,9 @@ static void a_standby_streams_from_whom_it_was_told(void **state)
     at = world_number(w, 0, flushed);
     world_await(w, w->copy.at.offset >= at);
     assert_int_equal(w->copy.at.timeline, 1);
-    assert_true(w->copy.began_epoch == 7); /* it streams on the newest timeline of the record */
-    assert_true(w->service->notes.began_epoch == 7 && !w->service->notes.was_primary);
+    /* It streams on the newest timeline of the record. */
+    world_await(w, w->copy.began_epoch == 7 && w->service->notes.began_epoch == 7 &&
+                       !w->service->notes.was_primary);
 }
 
 static void a_primary_names_its_standbys_by_their_slots(void **state)

@@ -86,7 +86,7 @@ static void expect_whole(struct trio *t)
 
 /* Slots of the copies before are dropped by their primary every now and then; here they come fast.
  */
-static void stop(struct trio *t)
+static void stop_all(struct trio *t)
 {
     (void)trio_value(t, DB1,
                      "SELECT count(pg_drop_replication_slot(slot_name)) FROM pg_replication_slots"
@@ -159,7 +159,7 @@ static void a_clone_that_is_killed_is_begun_anew(void **state)
     struct trio *t = *state;
     uint32_t op;
 
-    stop(t);
+    stop_all(t);
     settings_of(t, DB2)->rebuild_rate = 4 << 20; /* slow enough to be met */
     op = trio_ask(t, DB2, a_copy_effect(DO_CLONE, DB1));
     wait_for_doing(t, "clone from db1: ");
@@ -184,7 +184,7 @@ static void a_restart_in_any_phase_is_gone_on_with(void **state)
     struct trio *t = *state;
 
     for (unsigned int i = 0; i < HM_ARRAY_LEN(phases); i++) {
-        stop(t);
+        stop_all(t);
         (void)trio_ask(t, DB2, a_copy_effect(DO_CLONE, DB1));
         wait_for_doing(t, phases[i]);
         trio_reopen(t, DB2);
@@ -204,7 +204,7 @@ static void a_whole_copy_is_only_put_into_its_place(void **state)
     const char *root = t->member[DB2].root;
     uint32_t op;
 
-    stop(t);
+    stop_all(t);
     op = trio_ask(t, DB2, a_copy_effect(DO_CLONE, DB1));
     wait_for_doing(t, "clone from");
     assert_int_equal(trio_shell("chmod 500 %s", root), 0);
@@ -226,7 +226,7 @@ static void an_own_command_makes_the_copy(void **state)
 {
     struct trio *t = *state;
 
-    stop(t);
+    stop_all(t);
     set_command(t, RESTORE);
     (void)trio_do(t, DB2, a_copy_effect(DO_CLONE, DB1));
     (void)trio_value(t, DB1, "INSERT INTO t SELECT generate_series(1, 1000)");
@@ -243,7 +243,7 @@ static void an_own_command_that_fails_says_why(void **state)
 {
     struct trio *t = *state;
 
-    stop(t);
+    stop_all(t);
     set_command(t, "echo looking; echo no backup of that name >&2; exit 3");
     trio_fails(t, DB2, a_copy_effect(DO_CLONE, DB1),
                "rebuild_command failed: exit status 3: no backup of that name");
@@ -267,7 +267,7 @@ static void what_a_killed_hamgrd_left_running_is_ended(void **state)
 {
     struct trio *t = *state;
 
-    stop(t);
+    stop_all(t);
     set_command(t, "setsid sh -c 'while :; do echo x >>$HAMGR_TARGET/intruder; done' & wait");
     (void)trio_ask(t, DB2, a_copy_effect(DO_CLONE, DB1));
     wait_for_doing(t, "clone from");
@@ -288,7 +288,7 @@ static void a_copy_that_somebody_started_is_not_taken_away(void **state)
 {
     struct trio *t = *state;
 
-    stop(t);
+    stop_all(t);
     set_command(t, RESTORE "; cp /bin/sleep $HAMGR_DATA_DIR/../postgres; cd $HAMGR_DATA_DIR;"
                            " setsid ../postgres 100 >/dev/null 2>&1 &"
                            " until [ $(cat /proc/$!/comm) = postgres ]; do :; done");
@@ -306,7 +306,7 @@ static void the_old_copy_goes_first_where_that_is_wanted(void **state)
     struct trio *t = *state;
     uint32_t op;
 
-    stop(t);
+    stop_all(t);
     assert_int_equal(trio_shell("mkdir %s.hamgr-old && touch %s.hamgr-old/left-over",
                                 settings_of(t, DB2)->data_dir, settings_of(t, DB2)->data_dir),
                      0);
@@ -327,7 +327,7 @@ static void files_of_others_are_not_replaced(void **state)
     struct trio *t = *state;
     const char *data = settings_of(t, DB2)->data_dir;
 
-    stop(t);
+    stop_all(t);
     assert_int_equal(
         trio_shell("mv %s %s.aside && mkdir %s && echo dear >%s/letter", data, data, data, data),
         0);
@@ -348,7 +348,7 @@ static void a_log_of_its_own_stays_there(void **state)
     struct trio *t = *state;
     const char *root = t->member[DB2].root;
 
-    stop(t);
+    stop_all(t);
     assert_int_equal(trio_shell("cd %s && mv data/pg_wal log && ln -s $PWD/log data/pg_wal", root),
                      0);
     (void)trio_do(t, DB2, a_copy_effect(DO_CLONE, DB1));

@@ -26,11 +26,11 @@ static void become_postgres(void)
     const struct passwd *pw = getpwnam("postgres");
 
     if (access(TRIO_BIN "/postgres", X_OK) != 0)
-        give_up("no " TRIO_BIN "/postgres: install postgresql-15 (make deps)");
+        give_up("no " TRIO_BIN "/postgres: install that version (make deps)");
     if (geteuid() != 0)
         return;
     if (pw == NULL || setgroups(0, NULL) != 0 || setgid(pw->pw_gid) != 0 || setuid(pw->pw_uid) != 0)
-        give_up("cannot become user postgres: install postgresql-15 (make deps)");
+        give_up("cannot become user postgres: install PostgreSQL (make deps)");
 }
 
 int trio_shell(const char *format, ...)

@@ -6,11 +6,12 @@
 
 #include "adapter/service.h"
 #include "tests/cm.h"
+#include "tests/pg/bin.h"
 
 #include <libpq-fe.h>
 #include <sys/types.h>
 
-#define TRIO_BIN "/usr/lib/postgresql/15/bin"
+#define TRIO_BIN TESTS_PG_BIN
 #define TRIO_PORT 54741
 
 enum { TRIO_N = 3 };

@@ -28,12 +28,12 @@ static void become_postgres(void)
     const struct passwd *pw;
 
     if (access(WORLD_BIN "/postgres", X_OK) != 0)
-        give_up("no " WORLD_BIN "/postgres: install postgresql-15 (make deps)");
+        give_up("no " WORLD_BIN "/postgres: install that version (make deps)");
     if (geteuid() != 0)
         return; /* initdb works for any other user */
     pw = getpwnam("postgres");
     if (pw == NULL)
-        give_up("there is no user postgres: install postgresql-15 (make deps)");
+        give_up("there is no user postgres: install PostgreSQL (make deps)");
     if (setgroups(0, NULL) != 0 || setgid(pw->pw_gid) != 0 || setuid(pw->pw_uid) != 0)
         give_up("cannot become user postgres");
 }

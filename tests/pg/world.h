@@ -5,11 +5,12 @@
 
 #include "adapter/service.h"
 #include "tests/cm.h"
+#include "tests/pg/bin.h"
 
 #include <libpq-fe.h>
 #include <sys/types.h>
 
-#define WORLD_BIN "/usr/lib/postgresql/15/bin"
+#define WORLD_BIN TESTS_PG_BIN
 #define WORLD_PORT 54731
 
 struct world {

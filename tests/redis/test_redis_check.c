@@ -306,6 +306,19 @@ static void why_hamgrd_is_not_let_in_is_told(void **state)
     assert_non_null(strstr(find("connection")->text, "set passfile: NOAUTH"));
 }
 
+/* Of a server before 6.2, with which nothing else of this folder has to work. */
+static void a_server_that_is_too_old_is_told(void **state)
+{
+    struct world *w = *state;
+    char lines[512];
+
+    include_as_last_line(w, lines, GOOD);
+    start(w, lines);
+    check(w);
+    assert_false(find("server version")->is_ok);
+    assert_string_equal(find("server version")->next, "upgrade to 6.2 or later, or to Valkey");
+}
+
 static int make_world(void **state)
 {
     struct world *w = world_new();
@@ -337,6 +350,9 @@ int main(void)
         cmocka_unit_test(a_server_that_does_not_answer_is_one_fault),
         cmocka_unit_test(why_hamgrd_is_not_let_in_is_told),
     };
+    const struct CMUnitTest too_old[] = { cmocka_unit_test(a_server_that_is_too_old_is_told) };
 
+    if (world_version() < 602)
+        return cmocka_run_group_tests(too_old, make_world, end_world);
     return cmocka_run_group_tests(tests, make_world, end_world);
 }

@@ -17,7 +17,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SERVER "/usr/bin/redis-server"
+/* Another server, such as valkey-server, or one of another version, is named in the environment. */
+#define SERVER_VARIABLE "REDIS_SERVER"
+#define SERVER_DEFAULT "/usr/bin/redis-server"
 
 static _Noreturn void give_up(const char *why)
 {
@@ -25,7 +27,28 @@ static _Noreturn void give_up(const char *why)
     exit(1);
 }
 
+static const char *server_program(void)
+{
+    const char *program = getenv(SERVER_VARIABLE);
+
+    return program != NULL && program[0] != 0 ? program : SERVER_DEFAULT;
+}
+
 /* --- the place ------------------------------------------------------------------------------- */
+
+/* A directory with nothing but that program under its own name, which hamgrd then has to find. */
+static void link_program(struct world *w)
+{
+    const char *name = strrchr(server_program(), '/');
+    char path[256];
+
+    if (name == NULL || access(server_program(), X_OK) != 0)
+        give_up("no server: install redis-server (make deps), or look at " SERVER_VARIABLE);
+    (void)snprintf(path, sizeof path, "%s/bin", w->top);
+    assert_int_equal(mkdir(path, 0755), 0);
+    (void)snprintf(path, sizeof path, "%s/bin%s", w->top, name);
+    assert_int_equal(symlink(server_program(), path), 0);
+}
 
 static void fill_settings(struct world *w, unsigned int i)
 {
@@ -45,6 +68,7 @@ static void fill_settings(struct world *w, unsigned int i)
     redis->kind = SERVICE_REDIS;
     redis->port = w->port;
     (void)snprintf(redis->name, sizeof redis->name, "cache");
+    (void)snprintf(redis->bin_dir, sizeof redis->bin_dir, "%s/bin", w->top);
     (void)snprintf(redis->data_dir, sizeof redis->data_dir, "%s/data%u", w->top, i + 1);
     (void)snprintf(redis->config_file, sizeof redis->config_file, "%s/redis%u.conf", w->top, i + 1);
     (void)snprintf(redis->socket, sizeof redis->socket, "%s/socket%u", w->top, i + 1);
@@ -85,13 +109,12 @@ struct world *world_new(void)
 
     if (w == NULL)
         give_up("no memory");
-    if (access(SERVER, X_OK) != 0)
-        give_up("no " SERVER ": install redis-server (make deps)");
     /* A server that takes no more clients may close before its client has said anything. */
     (void)signal(SIGPIPE, SIG_IGN);
     strcpy(w->top, "/tmp/hamgr-redis-XXXXXX");
     if (mkdtemp(w->top) == NULL)
         give_up("cannot make a directory in /tmp");
+    link_program(w);
     w->port = free_port();
     w->base = event_base_new();
     for (unsigned int i = 0; i < WORLD_SERVERS; i++)
@@ -130,6 +153,24 @@ static const struct settings_service *service_of(const struct world *w, unsigned
     return &w->settings[server].service[0];
 }
 
+int world_version(void)
+{
+    static int version;
+    char command[256];
+    int major = 0, minor = 0;
+    FILE *f;
+
+    if (version > 0)
+        return version;
+    (void)snprintf(command, sizeof command, "%s --version", server_program());
+    f = popen(command, "re");
+    if (f == NULL || fscanf(f, "%*[^=]=%d.%d", &major, &minor) != 2)
+        give_up("the server does not tell its version");
+    (void)pclose(f);
+    version = 100 * major + minor;
+    return version;
+}
+
 static void write_config(const struct world *w, unsigned int server, const char *lines)
 {
     const struct settings_service *redis = service_of(w, server);
@@ -137,11 +178,14 @@ static void write_config(const struct world *w, unsigned int server, const char 
 
     assert_non_null(f);
     (void)fprintf(f,
-                  "port %u\nbind %s\nbind-source-addr %s\nunixsocket %s\ndir %s\n"
-                  "logfile %s/log%u\nsave \"\"\nprotected-mode no\nenable-debug-command yes\n"
-                  "repl-diskless-sync-delay 0\nrepl-backlog-ttl 0\nrepl-backlog-size 4mb\n%s",
-                  (unsigned int)w->port, world_host(w, server), world_host(w, server),
-                  redis->socket, redis->data_dir, w->top, server + 1, lines != NULL ? lines : "");
+                  "port %u\nbind %s\nunixsocket %s\ndir %s\n"
+                  "logfile %s/log%u\nsave \"\"\nprotected-mode no\n"
+                  "repl-diskless-sync-delay 0\nrepl-backlog-ttl 0\nrepl-backlog-size 4mb\n",
+                  (unsigned int)w->port, world_host(w, server), redis->socket, redis->data_dir,
+                  w->top, server + 1);
+    if (world_version() >= 700) /* what older ones do not know and do not need */
+        (void)fprintf(f, "bind-source-addr %s\nenable-debug-command yes\n", world_host(w, server));
+    (void)fprintf(f, "%s", lines != NULL ? lines : "");
     assert_int_equal(fclose(f), 0);
 }
 
@@ -168,7 +212,7 @@ void world_start(struct world *w, unsigned int server, const char *lines)
     assert_true(pid >= 0);
     if (pid == 0) {
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-        execl(SERVER, "redis-server", service_of(w, server)->config_file, (char *)NULL);
+        execl(server_program(), server_program(), service_of(w, server)->config_file, (char *)NULL);
         _exit(127);
     }
     w->pid[server] = pid;

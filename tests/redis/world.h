@@ -43,6 +43,8 @@ struct world {
 struct world *world_new(void);
 void world_free(struct world *w); /* kills what still runs in it */
 
+/* Of the server that the tests run, 602 for 6.2; Valkey's are its own. */
+int world_version(void);
 /* Starts a server with our settings and these lines of redis.conf; NULL: none. It stands there, and
  * may still be loading, when this returns. */
 void world_start(struct world *w, unsigned int server, const char *lines);

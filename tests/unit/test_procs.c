@@ -102,7 +102,7 @@ static const struct procs *scan(const struct place *p, const char *executable)
     return &found;
 }
 
-static void stop(pid_t pid)
+static void suspend(pid_t pid)
 {
     int status;
 
@@ -212,10 +212,10 @@ static void stopped_ones_are_counted(void **state)
     pid_t pid = start(p, "postgres", p->dir, 0, 0);
 
     start(p, "postgres", p->dir, 0, 0);
-    stop(pid);
+    suspend(pid);
     assert_int_equal(scan(p, "postgres")->n, 2);
     assert_int_equal(found.stopped, 1);
-    stop(p->child[1]);
+    suspend(p->child[1]);
     assert_int_equal(scan(p, "postgres")->stopped, 2);
     assert_int_equal(kill(pid, SIGCONT), 0);
     assert_int_equal(waitpid(pid, NULL, WCONTINUED), pid);
@@ -229,7 +229,7 @@ static void every_thread_is_looked_at(void **state)
 
     assert_int_equal(scan(p, "redis-server")->n, 1);
     assert_int_equal(found.stopped, 0);
-    stop(pid);
+    suspend(pid);
     assert_int_equal(scan(p, "redis-server")->stopped, 1);
 }
 
@@ -240,7 +240,7 @@ static void looking_again_sees_states_but_nobody_new(void **state)
     pid_t second = start(p, "postgres", p->dir, 0, 0);
 
     assert_int_equal(scan(p, "postgres")->n, 2);
-    stop(first);
+    suspend(first);
     start(p, "postgres", p->dir, 0, 0);
     procs_look_again(&found);
     assert_int_equal(found.n, 2);
