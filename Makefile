@@ -228,6 +228,10 @@ check-pg: $(PG.$(MODE)) ## what hamgrd sees of real PostgreSQL servers, and does
 check-redis: $(REDIS.$(MODE)) ## the same of real Redis servers
 	@rc=0; for t in $^; do $$t || rc=1; done; exit $$rc
 
+.PHONY: check-redis-old
+check-redis-old: build/$(MODE)/redis/test_redis_check # of a server that hamgr must refuse
+	@$<
+
 check-sim: build/release/sim ## the simulator: told stories and SEEDS=2000 drawn ones, or SEED=N again
 ifneq ($(SEED),)
 	@$< --seed '$(SEED)'
@@ -298,6 +302,11 @@ check-compose: $(call SYSTEM_NEEDS,release) ## hosts that boot a real systemd, b
 	@for p in dockerd docker docker-compose debootstrap; do command -v $$p >/dev/null || { echo \
 	    "check-compose: $$p is missing: apt-get install docker.io docker-compose debootstrap" >&2; exit 1; }; done
 	@MODE=release /usr/bin/python3 -B tests/compose/check.py
+
+# Not in `make check`: it wants debootstrap, and the first time half an hour.
+.PHONY: check-versions
+check-versions: ## other Debians, with their Redis, Valkey and PostgreSQL (root); ONLY='trixie sid'; not in check
+	@tests/versions/run.sh $(ONLY)
 
 bench: $(call SYSTEM_NEEDS,release) ## what clients see of each fault, 10 times (root); ONLY=NAME, TIMES=N
 	@MODE=release /usr/bin/python3 -B tests/system/bench.py $(if $(TIMES),--times '$(TIMES)') $(ONLY)
@@ -399,4 +408,4 @@ ci: ## what the continuous integration runs
 clean: ## remove everything that was built
 	$(Q)rm -rf build compile_commands.json
 
--include $(shell find build -name '*.d' 2>/dev/null)
+-include $(shell find build -path build/versions -prune -o -name '*.d' -type f -print 2>/dev/null)
