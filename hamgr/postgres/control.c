@@ -25,7 +25,7 @@ enum {
     CONTROL_NEEDED_TIMELINE_AT = 144,
     CONTROL_PAGE_AT = 224,
     CONTROL_SEGMENT_AT = 228,
-    CONTROL_CRC_AT = 288, /* versions 1300 and 1700: PostgreSQL 13 to 16, and 17 */
+    CONTROL_CRC_AT = 288,    /* versions 1300 and 1700: PostgreSQL 13 to 16, and 17 */
     CONTROL_CRC_AT_18 = 292, /* version 1800 */
     CONTROL_READ = 512,
     TEXT_MAX = 16384,

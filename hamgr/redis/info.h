@@ -19,8 +19,8 @@ struct info_replica {
 };
 
 struct info {
-    char version[24]; /* of Redis; what Valkey says to be compatible with */
-    char valkey[24];  /* Valkey's own; "": it is Redis */
+    char version[24];          /* of Redis; what Valkey says to be compatible with */
+    char valkey[24];           /* Valkey's own; "": it is Redis */
     char run_id[INFO_ID_SIZE]; /* another one with every start of the server */
     pid_t pid;
     uint16_t port;
