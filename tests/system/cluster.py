@@ -83,6 +83,11 @@ class Cluster:
         self.bin.mkdir()
         for name in PROGRAMS:
             shutil.copy(built / name, self.bin)
+        self.redis_bin = redis_server.PROGRAM.parent
+        if redis_server.PROGRAM != redis_server.DEBIANS:
+            self.redis_bin = self.lab.dir / 'redis'
+            self.redis_bin.mkdir()
+            shutil.copy(redis_server.PROGRAM, self.redis_bin)
         probe.BINARIES = {'pg': self.bin / 'probe-client', 'cache': self.bin / 'probe-redis'}
         self.name = f'lab-{self.lab.id}'
         self.key = os.urandom(32).hex()
@@ -111,14 +116,14 @@ class Cluster:
     def _add_copies(self, host):
         for service, servers in self.copies.items():
             servers[host.name] = (postgres.Server(host, self.kind.pg) if service == 'pg' else
-                                  redis_server.Server(host, self.kind.redis_conf))
+                                  redis_server.Server(host, self.redis_bin, self.kind.redis_conf))
 
     # --- configuration ---------------------------------------------------------------------------
 
     def _services(self, host):
         pg = POSTGRES.format(disk=host.disk, port=postgres.PORT, bin_dir=postgres.bin_dir(),
                              more=f'slot_max_bytes = "{self.kind.slot_max}"; ' if self.kind.slot_max else '')
-        return ',\n    '.join(pg if name == 'pg' else redis_server.Server.settings(host)
+        return ',\n    '.join(pg if name == 'pg' else redis_server.Server.settings(host, self.redis_bin)
                               for name in self.kind.services)
 
     def _address(self, host):

@@ -514,7 +514,7 @@ def _on_signal(number, _frame):
 
 
 # What servers and daemons leave behind; nothing that this process starts and waits for by itself.
-ORPHANS = {'postgres', 'redis-server', 'pg_rewind', 'pg_basebackup', 'pg_ctl', 'rm'}
+ORPHANS = {'postgres', 'redis-server', 'valkey-server', 'pg_rewind', 'pg_basebackup', 'pg_ctl', 'rm'}
 PR_SET_CHILD_SUBREAPER = 36
 
 

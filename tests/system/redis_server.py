@@ -13,7 +13,10 @@ import lab
 
 PORT = 6379
 NAME = 'cache'
-PROGRAM = '/usr/bin/redis-server'
+# Another one, such as valkey-server, is named in the environment; then a lab has a directory with only
+# that, so that hamgr must find it.
+DEBIANS = pathlib.Path('/usr/bin/redis-server')
+PROGRAM = pathlib.Path(os.environ.get('REDIS_SERVER') or DEBIANS)
 
 CONF = """
 port {port}
@@ -83,8 +86,9 @@ class Server:
 
     kind = 'redis'
 
-    def __init__(self, host, more=''):
+    def __init__(self, host, bin_dir, more=''):
         self.host = host
+        self.bin_dir = bin_dir
         self.dir = host.disk / 'redis'
         self.conf = host.dir / 'redis.conf'
         self.dir.mkdir(mode=0o700, exist_ok=True)
@@ -93,14 +97,16 @@ class Server:
         self.socket = self.dir / 'redis.sock'
 
     @staticmethod
-    def settings(host):
+    def settings(host, bin_dir):
         """The entry of hamgr.conf."""
         return (f'{{ type = "redis"; name = "{NAME}"; data_dir = "{host.disk}/redis"; port = {PORT};\n'
-                f'      config_file = "{host.dir}/redis.conf"; socket = "{host.disk}/redis/redis.sock"; }}')
+                f'      bin_dir = "{bin_dir}"; config_file = "{host.dir}/redis.conf";\n'
+                f'      socket = "{host.disk}/redis/redis.sock"; }}')
 
     def start(self, name='redis', conf=None):
         """By hand, past hamgr, in the foreground of the lab."""
-        return self.host.start(name, ['env', '-C', '/', PROGRAM, conf or self.conf], user=lab.SERVER_USER)
+        argv = ['env', '-C', '/', self.bin_dir / PROGRAM.name, conf or self.conf]
+        return self.host.start(name, argv, user=lab.SERVER_USER)
 
     def start_first(self):
         """As it ran before there was hamgr: a master."""
@@ -150,7 +156,7 @@ class Server:
         """By what /proc says, so that a server that hangs has one, too."""
         for path in pathlib.Path('/proc').glob('[0-9]*'):
             try:
-                if (path / 'comm').read_text() == 'redis-server\n' and \
+                if (path / 'comm').read_text().strip() == PROGRAM.name and \
                         os.readlink(path / 'cwd') == str(self.dir) and \
                         os.path.samefile(f'/proc/{path.name}/ns/net', f'/run/netns/{self.host.netns}'):
                     if (path / 'stat').read_text().rsplit(')', 1)[1].split()[0] not in 'ZX':
