@@ -348,6 +348,7 @@ void world_expect(struct world *w, enum copy_state state, bool (*is_it)(const st
         world_let(w, 5);
     }
     service_postgres.describe(w->service, &facts);
+    (void)world_run("tail -n 20 log1 log2 >&2"); /* they are removed with the world */
     fail_msg("after %lld ms and more it is '%s' and not '%s': at %llu/%llx, final %d, healthy %d, "
              "follows "
              "%d, streams %d, names %d, trouble '%s'",
