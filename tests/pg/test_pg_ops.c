@@ -254,7 +254,8 @@ static void a_log_is_frozen_while_replay_is_paused(void **state)
     struct trio *t = *state;
 
     (void)trio_value(t, DB2, "SELECT pg_wal_replay_pause()");
-    trio_until(t, DB2, "SELECT pg_get_wal_replay_pause_state()", "paused", 10000);
+    if (TESTS_PG >= 14) /* before, it only tells what was asked for */
+        trio_until(t, DB2, "SELECT pg_get_wal_replay_pause_state()", "paused", 10000);
     (void)trio_value(t, DB1, "INSERT INTO t SELECT generate_series(1, 100)");
     wait_for_all(t, DB1, DB2);
     print_message("freeze with replay paused: %lld ms\n",
