@@ -492,6 +492,7 @@ static void leftovers_of_a_promotion_do_no_harm(void **state)
     passed();
 }
 
+#if TESTS_PG >= 14 /* before, it changes only with a restart, and hamgr leaves it alone */
 static void restore_command_is_given_back(void **state)
 {
     struct trio *t = *state;
@@ -508,6 +509,7 @@ static void restore_command_is_given_back(void **state)
     (void)trio_value(t, DB2, "SELECT pg_reload_conf()");
     passed();
 }
+#endif
 
 static void a_failed_rewind_or_clone_says_why(void **state)
 {
@@ -578,7 +580,9 @@ int main(void)
         GOES_ON(a_checkpoint_makes_the_flag_certain),
         GOES_ON(a_server_that_dies_fails_what_needs_it),
         GOES_ON(leftovers_of_a_promotion_do_no_harm),
+#if TESTS_PG >= 14
         GOES_ON(restore_command_is_given_back),
+#endif
         GOES_ON(a_failed_rewind_or_clone_says_why),
         GOES_ON(a_clone_that_was_cut_short_is_begun_again),
         GOES_ON(the_server_outlives_hamgrd),
