@@ -250,7 +250,10 @@ static void a_promotion_begins_a_timeline(void **state)
 
     world_follow(w, 1);
     world_expect(w, COPY_STANDBY, is_streaming, 8000);
-    world_stop(w, 0, "fast"); /* ends when the standby has everything */
+    world_await(w, world_number(w, 0,
+                                "SELECT count(*) FROM pg_stat_replication "
+                                "WHERE state = 'streaming'") == 1);
+    world_stop(w, 0, "fast"); /* ends when the standby has everything, if it is connected */
     world_expect(w, COPY_STANDBY, is_cut_off, 8000);
     at = w->copy.at.offset;
     (void)world_ask(w, 1, "SELECT pg_promote()");
