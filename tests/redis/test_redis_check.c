@@ -3,6 +3,7 @@
  */
 #include "redis/include.h"
 #include "redis/inner.h"
+#include "tests/key.h"
 #include "tests/redis/await.h"
 #include "tests/redis/world.h"
 
@@ -91,7 +92,7 @@ static void include_as_last_line(const struct world *w, char lines[640], const c
 /* A key and a certificate in one file, which the server finds as tls.pem. */
 static void make_certificate(const struct world *w, char path[128])
 {
-    EVP_PKEY *key = EVP_EC_gen("P-256");
+    EVP_PKEY *key = key_new();
     X509 *x = X509_new();
     X509_NAME *name = X509_get_subject_name(x);
     FILE *f;
