@@ -311,7 +311,7 @@ static void why_hamgrd_is_not_let_in_is_told(void **state)
 static void a_server_that_is_too_old_is_told(void **state)
 {
     struct world *w = *state;
-    char lines[512];
+    char lines[640];
 
     include_as_last_line(w, lines, GOOD);
     start(w, lines);
