@@ -10,4 +10,6 @@
 #define TESTS_PG_PATH(number) "/usr/lib/postgresql/" TESTS_PG_TEXT(number) "/bin"
 #define TESTS_PG_BIN TESTS_PG_PATH(TESTS_PG)
 
+enum { TESTS_PG_MAJOR = TESTS_PG };
+
 #endif

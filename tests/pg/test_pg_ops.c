@@ -254,7 +254,7 @@ static void a_log_is_frozen_while_replay_is_paused(void **state)
     struct trio *t = *state;
 
     (void)trio_value(t, DB2, "SELECT pg_wal_replay_pause()");
-    if (TESTS_PG >= 14) /* before, it only tells what was asked for */
+    if (TESTS_PG_MAJOR >= 14) /* before, it only tells what was asked for */
         trio_until(t, DB2, "SELECT pg_get_wal_replay_pause_state()", "paused", 10000);
     (void)trio_value(t, DB1, "INSERT INTO t SELECT generate_series(1, 100)");
     wait_for_all(t, DB1, DB2);
@@ -517,8 +517,9 @@ static void a_failed_rewind_or_clone_says_why(void **state)
 
     (void)trio_do(t, DB2, an_effect(DO_STOP));
     trio_fails(t, DB2, a_copy_effect(DO_REWIND, DB3),
-               TESTS_PG >= 14 ? "cannot copy from db3: it is a standby"
-                              : "source server must not be in recovery mode"); /* pg_rewind's */
+               TESTS_PG_MAJOR >= 14
+                   ? "cannot copy from db3: it is a standby"
+                   : "source server must not be in recovery mode"); /* pg_rewind's */
     assert_int_equal(t->member[DB2].copy.state, COPY_DOWN);
     t->record.system_id++;
     trio_tell(t);
