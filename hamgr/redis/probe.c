@@ -2,8 +2,8 @@
 #include "redis/probe.h"
 
 #include "base/clock.h"
-#include "probe/procs.h"
 #include "base/kernel.h"
+#include "probe/procs.h"
 
 #include <errno.h>
 #include <poll.h>
