@@ -115,6 +115,12 @@ void op_succeed(struct op *op);
 void op_fail(struct op *op, const char *format, ...) HM_PRINTF(2, 3);
 void op_nothing(struct op *op);
 
+/* --- what op.c asks of op_ask.c --- */
+/* Nothing that was asked for comes back to it any more. */
+void op_forget_calls(struct op *op);
+/* The same for all operations there were, of a service that is closed. */
+void op_drop_calls(struct service *s);
+
 /* --- what a step may ask for --- */
 void op_after(struct op *op, hm_ms after_ms, op_step *then);
 void op_look(struct op *op, op_step *then); /* the finding is in op->s->seen */
