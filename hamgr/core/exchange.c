@@ -375,7 +375,7 @@ static void note_answer(struct core *c, uint8_t from, const struct msg *m)
     } else if (m->type == MSG_PREPARE_ANSWER && (c->state == ST_FREEZE || c->state == ST_RESCUE)) {
         if (m->refusal == REFUSE_HIGHER_BALLOT)
             note_higher(c, m);
-    } else if (m->type == MSG_FREEZE_ANSWER && c->state == ST_FREEZE) {
+    } else if (m->type == MSG_FREEZE_ANSWER && (c->state == ST_FREEZE || c->state == ST_YIELD)) {
         if (m->refusal == REFUSE_HIGHER_BALLOT)
             note_higher(c, m);
         note_freeze_answer(c, from, m);

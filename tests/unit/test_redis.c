@@ -391,6 +391,34 @@ static void has_pair(uint8_t need, bool with_db3)
         pair_add(&record.pairs[0], DB3, told_copy_id(DB3));
 }
 
+/* The last primary came back as another copy with more than was confirmed, and takes nothing over.
+ * That the pair has everything is known only after the yield has begun. */
+static void an_answer_that_comes_late_still_counts(void **state)
+{
+    struct msg late;
+
+    (void)state;
+    has_pair(1, true);
+    is_one_of_three();
+    t.frozen = 1u << DB1;
+    t.gossip[DB1] = t.gossip[DB3];
+    t.gossip[DB1].copy_id = told_copy_id(7);
+    t.gossip[DB1].is_nofailover = true;
+    t.gossip[DB1].at.offset = 2001;
+    (void)told_start_all(&t, &record, START_MS);
+    told_run(&t, QUIET_MS + 300);
+    assert_true(told_has(&t, "freeze -> yield: the log of another member is longer"));
+    late = told_message(&t, DB3, MSG_FREEZE_ANSWER);
+    late.ballot = t.core.mine;
+    late.at = t.gossip[DB3].at;
+    late.copy_id = told_copy_id(DB3);
+    late.began_epoch = t.gossip[DB3].began_epoch;
+    (void)told_hear(&t, &late);
+    told_run(&t, t.now_ms + 2 * TOLD_TTL_MS);
+    assert_true(told_has(&t, "yield -> accept: the member with the longer log did not take over"));
+    assert_string_equal(core_state_name(t.core.state), "holder");
+}
+
 static void in_sync_a_copy_of_a_pair_is_waited_for(void **state)
 {
     (void)state;
@@ -565,6 +593,7 @@ int main(void)
         TEST(a_switchover_that_fails_kills_nothing),
         TEST(a_switchover_that_fails_while_its_successor_is_heard_is_not_tried_again),
         TEST(a_successor_lost_during_the_stop_is_not_waited_for),
+        TEST(an_answer_that_comes_late_still_counts),
         TEST(in_sync_a_copy_of_a_pair_is_waited_for),
         TEST(in_sync_what_no_pair_needs_is_gone_without),
         TEST(a_takeover_names_one_pair_from_the_start),
