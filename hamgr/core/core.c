@@ -175,11 +175,10 @@ void core_send_to(struct core *c, uint8_t slot, struct msg *m)
     m->from = c->self;
     m->to = slot;
     m->from_incarnation = c->config.incarnation;
-    if (slot != HM_NOBODY) {
+    if (slot != HM_NOBODY && core_base(c)->member[slot].incarnation != 0)
         m->to_incarnation = core_base(c)->member[slot].incarnation;
-        if (m->to_incarnation == 0)
-            m->to_incarnation = c->incarnations[slot];
-    }
+    else if (slot != HM_NOBODY && c->incarnations[slot] != 0)
+        m->to_incarnation = c->incarnations[slot]; /* else it answers whoever asked */
     m->cluster = c->config.cluster;
     m->cluster_incarnation = c->cluster_incarnation;
     core_make_gossip(c, &m->gossip);

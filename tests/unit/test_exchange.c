@@ -465,6 +465,25 @@ static void who_is_asked_in_another_slot_asks_for_the_record_first(void **state)
     assert_int_equal(t.last_sent[MSG_RENEW_ANSWER].refusal, REFUSE_OTHER_RECORD);
 }
 
+/* The holder was added after this member's list was made: it is answered where it asks from. */
+static void a_holder_that_the_own_list_does_not_name_is_answered(void **state)
+{
+    struct voter_state empty = { .incarnation = told_incarnation(DB2) };
+    struct msg m;
+
+    (void)state;
+    told_init(&t, 3, 1, DB2);
+    t.deaf = 0x1ff;
+    (void)told_start(&t, &empty, START_MS);
+    m = request(MSG_RENEW, 7, 5);
+    m.to = DB2;
+    m.from_incarnation = 700;
+    (void)told_hear(&t, &m);
+    assert_int_equal(t.sent[MSG_RENEW_ANSWER], 1);
+    assert_int_equal(t.last_sent[MSG_RENEW_ANSWER].to_incarnation, 700);
+    assert_int_equal(t.last_sent[MSG_RENEW_ANSWER].refusal, REFUSE_OTHER_RECORD);
+}
+
 /* db3 alone accepted a record in which db1 was replaced, and which forbids to take over. Whoever
  * met it in an attempt goes on answering the members of its own record afterwards. */
 static void what_an_attempt_adopted_is_forgotten_when_it_is_over(void **state)
@@ -536,6 +555,7 @@ int main(void)
         TEST(an_observer_has_no_vote),
         TEST(a_query_is_answered_with_the_record),
         TEST(who_is_asked_in_another_slot_asks_for_the_record_first),
+        TEST(a_holder_that_the_own_list_does_not_name_is_answered),
         TEST(what_an_attempt_adopted_is_forgotten_when_it_is_over),
         TEST(the_largest_cluster_stays_within_the_effects_of_a_step),
     };
