@@ -1,12 +1,12 @@
 /* A signal goes to the process that was found, and to none that has its number now. */
 #include "postgres/probe.h"
 
+#include "base/kernel.h"
 #include "tests/cm.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
