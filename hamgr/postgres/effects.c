@@ -51,8 +51,12 @@ static void fail_to_start(struct op *op, const char *how)
     op_run_job(op, job, reason_read);
 }
 
+static void start_first_looked(struct op *op);
+
 static void start_looked(struct op *op)
 {
+    bool is_own = op->paths[0][0] != 0; /* else somebody else's, which was met on its way */
+
     switch (op->s->seen.state) {
     case COPY_STANDBY:
         op_succeed(op);
@@ -65,6 +69,10 @@ static void start_looked(struct op *op)
         return;
     case COPY_DOWN:
     case COPY_ABSENT:
+        if (!is_own) {
+            start_first_looked(op); /* it has ended */
+            return;
+        }
         if (op->flag || clock_boot_ms() - op->since_ms > APPEAR_MS) {
             fail_to_start(op, "");
             return;
@@ -130,6 +138,7 @@ static void prepared(struct op *op)
     const struct service_config *config = &op->s->config;
 
     op->is_touched = true;
+    op->flag = false;
     op->since_ms = clock_boot_ms();
     op_doing(op, "start: waiting until the server answers");
     if (config->service->control == CONTROL_SYSTEMD) {
@@ -211,7 +220,6 @@ static void start_first_looked(struct op *op)
     if (seen->state == COPY_STARTING) {
         op->is_touched = true;
         op->since_ms = clock_boot_ms();
-        (void)snprintf(op->paths[0], sizeof op->paths[0], "its log");
         wait_for_standby(op);
         return;
     }
