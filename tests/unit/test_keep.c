@@ -1,7 +1,7 @@
 /* failover --force where a majority lives: a person decides whose data go on. */
 #include "core/explain.h"
 
-#include "tests/unit/told.h"
+#include "tests/unit/told_redis.h"
 
 enum { DB1, DB2, W1, START_MS = 10000 };
 
@@ -11,12 +11,7 @@ static struct record record;
 /* db1 leads a Redis in sync, and db2 is in the pair. */
 static void is_member(uint8_t self)
 {
-    struct core_config config;
-
-    told_init(&t, 2, 1, self);
-    t.first.kind = SERVICE_REDIS;
-    told_config(&config, &t.first, self);
-    core_init(&t.core, &config);
+    told_redis(&t, 2, 1, self);
     told_record(&record, &t.first);
     record.durability = record.goal = DURABILITY_SYNC;
     record.pairs[0] = (struct pair){ .n = 1, .need = 1 };

@@ -1,7 +1,7 @@
 /* What is different for Redis: ids drawn at the promotion, data gone with a restart. */
 #include "core/core.h"
 
-#include "tests/unit/told.h"
+#include "tests/unit/told_redis.h"
 
 enum { DB1, DB2, DB3, START_MS = 10000, QUIET_MS = START_MS + TOLD_TTL_MS + 1 };
 
@@ -10,12 +10,7 @@ static struct record record;
 
 static void is_member(uint8_t self)
 {
-    struct core_config config;
-
-    told_init(&t, 2, 1, self);
-    t.first.kind = SERVICE_REDIS;
-    told_config(&config, &t.first, self);
-    core_init(&t.core, &config);
+    told_redis(&t, 2, 1, self);
     told_record(&record, &t.first);
 }
 
@@ -196,12 +191,7 @@ static void who_loses_its_data_after_the_freeze_does_not_take_over(void **state)
 /* db2 of three; two of db2 and db3 have confirmed everything, and db3 lost what it had. */
 static void cannot_have_enough_logs(void)
 {
-    struct core_config config;
-
-    told_init(&t, 3, 0, DB2);
-    t.first.kind = SERVICE_REDIS;
-    told_config(&config, &t.first, DB2);
-    core_init(&t.core, &config);
+    told_redis(&t, 3, 0, DB2);
     told_record(&record, &t.first);
     record.durability = record.goal = DURABILITY_SYNC;
     record.pairs[0] = (struct pair){ .need = 1 };
@@ -319,27 +309,11 @@ static void a_successor_lost_during_the_stop_is_not_waited_for(void **state)
 /* --- an id that the record has not learned ------------------------------------------------------
  */
 
-/* db2 of three; db1 leads. */
-static void is_one_of_three(void)
-{
-    struct core_config config;
-
-    told_init(&t, 3, 0, DB2);
-    t.first.kind = SERVICE_REDIS;
-    told_config(&config, &t.first, DB2);
-    core_init(&t.core, &config);
-    record.kind = SERVICE_REDIS;
-    record.voters = t.first.voters;
-    memcpy(record.member, t.first.member, sizeof record.member);
-    for (unsigned slot = 0; slot < 3; slot++)
-        record.member[slot].incarnation = told_incarnation(slot);
-}
-
 /* db1's server drew an id at 2000, db2 streamed from it, and db1 is lost before the record is told.
  */
 static void streamed_from_an_open_stretch(bool was_heard)
 {
-    is_one_of_three();
+    told_redis_of_three(&t, &record);
     record_add_timeline(&record, HM_TIMELINE_OPEN | 9, 3, 2000);
     t.copy.at = (struct position){ .timeline = 777, .offset = 2100 };
     if (was_heard)

@@ -1,7 +1,7 @@
 /* A longer log that no replica of Redis can have: who goes on without it, and when. */
 #include "core/core.h"
 
-#include "tests/unit/told.h"
+#include "tests/unit/told_redis.h"
 
 enum { DB1, DB2, DB3, START_MS = 10000, QUIET_MS = START_MS + TOLD_TTL_MS + 1 };
 
@@ -17,26 +17,10 @@ static int make_world(void **state)
     return 0;
 }
 
-/* db2 of three; db1 leads. */
-static void is_one_of_three(void)
-{
-    struct core_config config;
-
-    told_init(&t, 3, 0, DB2);
-    t.first.kind = SERVICE_REDIS;
-    told_config(&config, &t.first, DB2);
-    core_init(&t.core, &config);
-    record.kind = SERVICE_REDIS;
-    record.voters = t.first.voters;
-    memcpy(record.member, t.first.member, sizeof record.member);
-    for (unsigned slot = 0; slot < 3; slot++)
-        record.member[slot].incarnation = told_incarnation(slot);
-}
-
 /* db1 is lost, and db3, which takes nothing over, has more. */
 static void finds_a_longer_log(uint64_t more)
 {
-    is_one_of_three();
+    told_redis_of_three(&t, &record);
     t.deaf = 1u << DB1;
     t.gossip[DB3].is_nofailover = true;
     t.gossip[DB3].at.offset = 2000 + more;
@@ -97,7 +81,7 @@ static void an_answer_that_comes_late_still_counts(void **state)
 
     (void)state;
     has_pair(1, true);
-    is_one_of_three();
+    told_redis_of_three(&t, &record);
     t.frozen = 1u << DB1;
     t.gossip[DB1] = t.gossip[DB3];
     t.gossip[DB1].copy_id = told_copy_id(7);
@@ -144,7 +128,7 @@ static void a_takeover_names_one_pair_from_the_start(void **state)
 
     (void)state;
     has_pair(1, true);
-    is_one_of_three();
+    told_redis_of_three(&t, &record);
     t.deaf = 1u << DB1;
     t.gossip[DB3].at.offset = 2000;
     t.copy.names = NAMES_UNKNOWN;
