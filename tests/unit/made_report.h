@@ -212,4 +212,15 @@ static inline void made_well_on_standby(void)
     made.service[0].fence.mode = FENCE_STANDBY;
 }
 
+/* The warnings are exactly these lines. */
+static inline void made_warns(const char *expected)
+{
+    char lines[32][REPORT_WARNING_SIZE], all[32 * (REPORT_WARNING_SIZE + 1)] = "";
+    size_t n = report_warnings(&made, lines, 32), used = 0;
+
+    for (size_t i = 0; i < n; i++)
+        used += (size_t)snprintf(all + used, sizeof all - used, "%s\n", lines[i]);
+    assert_string_equal(all, expected);
+}
+
 #endif

@@ -257,35 +257,24 @@ static void members_are_listed(void **state)
 
 /* --- warnings --------------------------------------------------------------------------------- */
 
-/* The warnings are exactly these lines. */
-static void warns(const char *expected)
-{
-    char lines[32][REPORT_WARNING_SIZE], all[32 * (REPORT_WARNING_SIZE + 1)] = "";
-    size_t n = report_warnings(&made, lines, 32), used = 0;
-
-    for (size_t i = 0; i < n; i++)
-        used += (size_t)snprintf(all + used, sizeof all - used, "%s\n", lines[i]);
-    assert_string_equal(all, expected);
-}
-
 static void a_good_day_has_no_warning(void **state)
 {
     (void)state;
-    warns("");
+    made_warns("");
     made_well_on_standby();
-    warns("");
+    made_warns("");
 }
 
 static void a_silent_voter_is_told(void **state)
 {
     (void)state;
     made_heard(W1, 1500);
-    warns("");
+    made_warns("");
     made_heard(W1, 12400);
-    warns("w1 (witness) has not been heard for 12 s: one failure away from an outage\n");
+    made_warns("w1 (witness) has not been heard for 12 s: one failure away from an outage\n");
     made_core.view.peer[W1].is_known = false;
-    warns("w1 (witness) has not been heard since hamgrd started: one failure away from an "
-          "outage\n");
+    made_warns("w1 (witness) has not been heard since hamgrd started: one failure away from an "
+               "outage\n");
 }
 
 static void a_lost_majority_is_told_first(void **state)
@@ -294,11 +283,11 @@ static void a_lost_majority_is_told_first(void **state)
     made_heard(DB2, 5000);
     made_heard(W1, 5000);
     made_core.valid_until_ms = HM_PAST;
-    warns("pg: db1 has no lease: no commit is acknowledged\n"
-          "pg: no standby streams: nobody could take over from db1\n"
-          "no majority: 1 of 3 voters are heard, 2 are needed: no primary can be chosen\n"
-          "db2 (db) has not been heard for 5 s\n"
-          "w1 (witness) has not been heard for 5 s\n");
+    made_warns("pg: db1 has no lease: no commit is acknowledged\n"
+               "pg: no standby streams: nobody could take over from db1\n"
+               "no majority: 1 of 3 voters are heard, 2 are needed: no primary can be chosen\n"
+               "db2 (db) has not been heard for 5 s\n"
+               "w1 (witness) has not been heard for 5 s\n");
 }
 
 static void an_even_number_of_voters_is_told(void **state)
@@ -306,7 +295,7 @@ static void an_even_number_of_voters_is_told(void **state)
     (void)state;
     made_member(3, "w2", ROLE_WITNESS);
     made_core.view.peer[3] = made_core.view.peer[W1];
-    warns("4 voters survive no more failures than 3: add or remove a witness\n");
+    made_warns("4 voters survive no more failures than 3: add or remove a witness\n");
 }
 
 static void commits_that_do_not_wait_are_told(void **state)
@@ -314,18 +303,18 @@ static void commits_that_do_not_wait_are_told(void **state)
     (void)state;
     (void)snprintf(made.service[0].facts.lax, sizeof made.service[0].facts.lax,
                    "synchronous_commit is off for role bob");
-    warns("pg: synchronous_commit is off for role bob: such commits may be lost in spite of "
-          "'sync'\n");
+    made_warns("pg: synchronous_commit is off for role bob: such commits may be lost in spite of "
+               "'sync'\n");
 }
 
 static void a_pause_is_told(void **state)
 {
     (void)state;
     made_rec->is_paused = true;
-    warns("pg is paused: nobody takes over if db1 fails; go on with 'hamgr resume'\n");
+    made_warns("pg is paused: nobody takes over if db1 fails; go on with 'hamgr resume'\n");
     made_core.copy.state = COPY_STANDBY; /* somebody restarted the server */
-    warns("pg is paused, and the server of db1 waits in recovery: 'hamgr resume' promotes it\n"
-          "pg: db1 is the holder, but its copy is standby\n");
+    made_warns("pg is paused, and the server of db1 waits in recovery: 'hamgr resume' promotes it\n"
+               "pg: db1 is the holder, but its copy is standby\n");
 }
 
 static void a_pause_without_its_primary_is_told_with_the_way_out(void **state)
@@ -334,9 +323,10 @@ static void a_pause_without_its_primary_is_told_with_the_way_out(void **state)
     made_well_on_standby();
     made_rec->is_paused = true;
     made_core.view.peer[DB1].heard_ms = MADE_NOW_MS - 5000;
-    warns("pg is paused, and db1 is lost: bring it back, or 'hamgr failover --force' on the member "
-          "that is to go on\n"
-          "db1 (db) has not been heard for 5 s: one failure away from an outage\n");
+    made_warns(
+        "pg is paused, and db1 is lost: bring it back, or 'hamgr failover --force' on the member "
+        "that is to go on\n"
+        "db1 (db) has not been heard for 5 s: one failure away from an outage\n");
 }
 
 static void a_standby_that_does_not_stream_is_told(void **state)
@@ -346,8 +336,8 @@ static void a_standby_that_does_not_stream_is_told(void **state)
     made_core.copy.is_streaming = false;
     (void)snprintf(made.service[0].facts.trouble, sizeof made.service[0].facts.trouble,
                    "no pg_hba.conf entry");
-    warns("pg: db2 does not stream from db1: no pg_hba.conf entry\n"
-          "pg: no standby streams: nobody could take over from db1\n");
+    made_warns("pg: db2 does not stream from db1: no pg_hba.conf entry\n"
+               "pg: no standby streams: nobody could take over from db1\n");
 }
 
 static void a_copy_that_diverged_is_told(void **state)
@@ -355,16 +345,16 @@ static void a_copy_that_diverged_is_told(void **state)
     (void)state;
     made_core.view.peer[DB2].gossip.wants_rebuild = true;
     made_core.view.peer[DB2].gossip.is_streaming = false;
-    warns("pg: the copy of db2 cannot go on and must be rebuilt\n"
-          "pg: no standby streams: nobody could take over from db1\n");
+    made_warns("pg: the copy of db2 cannot go on and must be rebuilt\n"
+               "pg: no standby streams: nobody could take over from db1\n");
 }
 
 static void a_second_primary_is_told(void **state)
 {
     (void)state;
     made_core.view.peer[DB2].gossip.copy = COPY_PRIMARY;
-    warns("pg: db2 runs as a primary, but db1 is the holder: it must be taken down\n"
-          "pg: no standby streams: nobody could take over from db1\n");
+    made_warns("pg: db2 runs as a primary, but db1 is the holder: it must be taken down\n"
+               "pg: no standby streams: nobody could take over from db1\n");
 }
 
 static void a_text_that_is_no_utf8_is_told_all_the_same(void **state)
@@ -392,10 +382,10 @@ static void a_primary_that_is_unwell_is_told(void **state)
 {
     (void)state;
     made_core.copy.is_healthy = false;
-    warns("pg: db1 is the holder, but its copy is not healthy\n");
+    made_warns("pg: db1 is the holder, but its copy is not healthy\n");
     made_core.copy.is_healthy = true;
     made_core.copy.state = COPY_SUSPENDED;
-    warns("pg: db1 is the holder, but its copy is suspended\n");
+    made_warns("pg: db1 is the holder, but its copy is suspended\n");
 }
 
 static void a_promise_that_is_not_kept_yet_is_told(void **state)
@@ -403,12 +393,12 @@ static void a_promise_that_is_not_kept_yet_is_told(void **state)
     (void)state;
     made_rec->durability = DURABILITY_ASYNC;
     made_rec->pairs[0] = pair_alone;
-    warns("pg: 'sync' was asked for, but only 'async' is promised yet\n");
+    made_warns("pg: 'sync' was asked for, but only 'async' is promised yet\n");
     made_rec->durability = DURABILITY_SYNC;
-    warns("pg: no standby is in sync: what is committed is on db1 alone\n");
+    made_warns("pg: no standby is in sync: what is committed is on db1 alone\n");
     made_rec->goal = DURABILITY_ASYNC;
     made_rec->durability = DURABILITY_ASYNC;
-    warns("");
+    made_warns("");
 }
 
 static void a_lag_that_forbids_a_takeover_is_told_in_async(void **state)
@@ -418,29 +408,32 @@ static void a_lag_that_forbids_a_takeover_is_told_in_async(void **state)
     made_rec->durability = DURABILITY_ASYNC;
     made_rec->pairs[0] = pair_alone;
     made_core.copy.at.offset = 0x3000060 + (16u << 20);
-    warns("");
+    made_warns("");
     made_core.copy.at.offset++;
-    warns("pg: db2 is 16777217 bytes behind: more than max_lag_bytes, it cannot take over\n");
+    made_warns("pg: db2 is 16777217 bytes behind: more than max_lag_bytes, it cannot take over\n");
 }
 
 static void a_weak_fence_is_told(void **state)
 {
     (void)state;
     made.service[0].fence.has_gate = false;
-    warns("pg: the kernel gate does not work on db1\n");
+    made_warns("pg: the kernel gate does not work on db1\n");
     made_settings.is_gate_on = false;
-    warns("");
+    made_warns("");
     made_settings.fence = SETTINGS_FENCE_CHILD;
-    warns("hamgr-fence on db1 is a child of hamgrd: it suspends and kills, but there is no kernel "
-          "gate\n");
+    made_warns(
+        "hamgr-fence on db1 is a child of hamgrd: it suspends and kills, but there is no kernel "
+        "gate\n");
     made_settings.fence = SETTINGS_FENCE_SOCKET;
     made.service[0].fence.has_lock = false;
-    warns("hamgr-fence on db1 runs without locked memory: it may be late on a loaded machine\n");
+    made_warns(
+        "hamgr-fence on db1 runs without locked memory: it may be late on a loaded machine\n");
     made.service[0].fence.has_priority = false;
-    warns("hamgr-fence on db1 runs without locked memory and real-time priority: it may be late "
-          "on a loaded machine\n");
+    made_warns(
+        "hamgr-fence on db1 runs without locked memory and real-time priority: it may be late "
+        "on a loaded machine\n");
     made.service[0].has_fence = false;
-    warns("pg: hamgr-fence does not answer on db1: it can neither keep nor take the lease\n");
+    made_warns("pg: hamgr-fence does not answer on db1: it can neither keep nor take the lease\n");
 }
 
 static void a_member_that_cannot_take_part_is_told(void **state)
@@ -448,9 +441,9 @@ static void a_member_that_cannot_take_part_is_told(void **state)
     (void)state;
     made_well_on_standby();
     made_core.state = ST_BLANK;
-    warns("pg: the voter's file of db2 is missing: remove the member and add it again\n");
+    made_warns("pg: the voter's file of db2 is missing: remove the member and add it again\n");
     made_core.state = ST_STOPPED;
-    warns(
+    made_warns(
         "pg: the cluster was forced on without db2: stop hamgrd here, move state_dir, data_dir and "
         "hamgr.conf away, then 'hamgr join'\n");
 }
@@ -460,13 +453,14 @@ static void a_member_that_is_none_is_told_why(void **state)
     (void)state;
     made_well_on_standby();
     made_core.state = ST_OUTSIDE;
-    warns("pg: the record does not name db2: 'hamgr member add' on the primary adds it\n");
+    made_warns("pg: the record does not name db2: 'hamgr member add' on the primary adds it\n");
     made_core.is_removed = true;
-    warns("pg: db2 was removed: its copy is never promoted; stop hamgrd here, or empty state_dir "
-          "and data_dir and 'hamgr join' again\n");
+    made_warns(
+        "pg: db2 was removed: its copy is never promoted; stop hamgrd here, or empty state_dir "
+        "and data_dir and 'hamgr join' again\n");
     made.is_joining = true;
     made.join_why = "db2 cannot be reached";
-    warns("pg: db2 asks to be added: db2 cannot be reached\n");
+    made_warns("pg: db2 asks to be added: db2 cannot be reached\n");
 }
 
 static void file_says(size_t i, const char *name, const char *address)
@@ -486,10 +480,10 @@ static void a_file_that_is_old_is_told(void **state)
     (void)state;
     for (size_t i = 0; i < 3; i++)
         file_says(i, member[i].name, member[i].address);
-    warns("");
+    made_warns("");
     file_says(1, member[1].name, "10.9.9.9:1");
     file_says(2, "db9", "10.9.9.10:1");
-    warns(
+    made_warns(
         "the members in the file of db1 are old (db2 is at 10.0.0.2:7420, db9 is no member, w1 is "
         "not in it): see 'hamgr config show'\n");
 }
@@ -500,10 +494,10 @@ static void a_disk_that_takes_no_votes_is_told(void **state)
     made_well();
     strcpy(made_settings.state_dir, "/var/lib/hamgr");
     made.service[0].write_why = "No space left on device";
-    warns("pg: db1 cannot write its votes (No space left on device): look at the disk of "
-          "/var/lib/hamgr\n");
+    made_warns("pg: db1 cannot write its votes (No space left on device): look at the disk of "
+               "/var/lib/hamgr\n");
     made.service[0].write_why = "";
-    warns("");
+    made_warns("");
 }
 
 static void a_stall_is_told_for_an_hour(void **state)
@@ -515,10 +509,10 @@ static void a_stall_is_told_for_an_hour(void **state)
     made_core.valid_until_ms = made.now_ms + 1000;
     made.stall_latest_ms = 800;
     made.stall_at_ms = made.now_ms - 3599999;
-    warns("hamgrd on db1 stood still for 800 ms, 59 min ago\n");
+    made_warns("hamgrd on db1 stood still for 800 ms, 59 min ago\n");
     made.stall_at_ms--;
     made.sentinel_trouble = "why";
-    warns("clients of Redis cannot ask db1 where the primary is: why\n");
+    made_warns("clients of Redis cannot ask db1 where the primary is: why\n");
 }
 
 static void lines_end_where_the_room_ends(void **state)

@@ -10,17 +10,6 @@ static int make_day(void **state)
     return 0;
 }
 
-/* The warnings are exactly these lines. */
-static void warns(const char *expected)
-{
-    char lines[32][REPORT_WARNING_SIZE], all[32 * (REPORT_WARNING_SIZE + 1)] = "";
-    size_t n = report_warnings(&made, lines, 32), used = 0;
-
-    for (size_t i = 0; i < n; i++)
-        used += (size_t)snprintf(all + used, sizeof all - used, "%s\n", lines[i]);
-    assert_string_equal(all, expected);
-}
-
 /* Both servers of a Redis were restarted, so that nobody may be promoted. */
 static void a_holder_that_must_not_be_promoted_is_told_with_the_way_out(void **state)
 {
@@ -34,26 +23,29 @@ static void a_holder_that_must_not_be_promoted_is_told_with_the_way_out(void **s
     made_core.copy.at = (struct position){ .timeline = 77, .offset = 1 };
     g->copy_id = 102;
     g->at = made_core.copy.at;
-    warns(
+    made_warns(
         "pg: no primary: every server with the data of epoch 7 was restarted: what they confirmed "
         "last may be missing; 'hamgr failover --force' on db1 goes on with its data\n");
     made_rec->durability = made_rec->goal = DURABILITY_ASYNC;
     made_rec->pairs[0] = pair_alone;
     made_rec->max_lag_bytes = made_rec->last_known.offset;
-    warns("pg: no primary: the server of db1 was restarted, and every copy lacks more than "
-          "max_lag_bytes of epoch 7; 'hamgr failover --force' on db1 goes on with its data\n");
+    made_warns("pg: no primary: the server of db1 was restarted, and every copy lacks more than "
+               "max_lag_bytes of epoch 7; 'hamgr failover --force' on db1 goes on with its data\n");
     made_core.copy.state = COPY_PRIMARY;
-    warns("pg: no primary: db1 holds the lease, and its server was made a primary by hand: nobody "
-          "follows it; 'hamgr failover --force' on db1 goes on with its data\n");
+    made_warns(
+        "pg: no primary: db1 holds the lease, and its server was made a primary by hand: nobody "
+        "follows it; 'hamgr failover --force' on db1 goes on with its data\n");
     made_core.copy.state = COPY_ABSENT;
     made_core.copy.copy_id = 0;
-    warns("pg: no primary: db1 holds the lease, its data are gone, and no other is known to have "
-          "all of epoch 7; 'hamgr failover --force' on db2 goes on with its data\n");
+    made_warns(
+        "pg: no primary: db1 holds the lease, its data are gone, and no other is known to have "
+        "all of epoch 7; 'hamgr failover --force' on db2 goes on with its data\n");
     made_rec->is_paused = true;
     made_core.copy.state = COPY_PRIMARY;
     made_core.copy.copy_id = 101;
-    warns("pg is paused, and the copy of db1 is not the one that the record names, made a primary "
-          "by hand: 'hamgr resume', then 'hamgr failover --force' there goes on with its data\n");
+    made_warns(
+        "pg is paused, and the copy of db1 is not the one that the record names, made a primary "
+        "by hand: 'hamgr resume', then 'hamgr failover --force' there goes on with its data\n");
 }
 
 static void nobody_who_may_take_over_is_told_with_the_way_out(void **state)
@@ -72,11 +64,12 @@ static void nobody_who_may_take_over_is_told_with_the_way_out(void **state)
     made_core.view.peer[DB1].gossip.at.offset = 0;
     made_heard(DB1, 7000);
     made_core.lease_end_ms = MADE_NOW_MS - 6000;
-    warns("pg: no primary: no other member may take over, something may be missing there ('hamgr "
-          "explain'): bring db1 back; if it is lost for good, 'hamgr failover --force' on db2 goes "
-          "on with its data\n"
-          "pg: db2 is 17 bytes behind: more than max_lag_bytes, it cannot take over\n"
-          "db1 (db) has not been heard for 7 s: one failure away from an outage\n");
+    made_warns(
+        "pg: no primary: no other member may take over, something may be missing there ('hamgr "
+        "explain'): bring db1 back; if it is lost for good, 'hamgr failover --force' on db2 goes "
+        "on with its data\n"
+        "pg: db2 is 17 bytes behind: more than max_lag_bytes, it cannot take over\n"
+        "db1 (db) has not been heard for 7 s: one failure away from an outage\n");
 }
 
 #define TEST(f) cmocka_unit_test_setup(f, make_day)
